@@ -1,0 +1,153 @@
+"""The one place that runs programs. A missing one is named together with the package that brings it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from imagesmith.errors import ImagesmithError, ToolMissing
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program we call: the Debian package that brings it, and what it is for."""
+
+    name: str
+    package: str
+    purpose: str
+    minimum: tuple[int, ...] = ()
+    version_argv: tuple[str, ...] = ("--version",)
+
+
+TOOLS: Mapping[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool("mmdebstrap", "mmdebstrap", "makes base images from Debian's packages"),
+        Tool("mke2fs", "e2fsprogs", "makes ext4 from an archive", (1, 47, 1), ("-V",)),
+        Tool("debugfs", "e2fsprogs", "edits ext4 without mounting it", (), ("-V",)),
+        Tool("dumpe2fs", "e2fsprogs", "tells which ext4 blocks are free", (), ("-V",)),
+        Tool("resize2fs", "e2fsprogs", "grows ext4 without mounting it", (), ("-V",)),
+        Tool("e2fsck", "e2fsprogs", "checks ext4", (), ("-V",)),
+        Tool("mkfs.fat", "dosfstools", "makes FAT", (), ("--help",)),
+        Tool("fsck.fat", "dosfstools", "checks FAT", (), ("--help",)),
+        Tool("mcopy", "mtools", "reads and writes files on FAT without mounting it"),
+        Tool("mdir", "mtools", "lists files on FAT"),
+        Tool("mmd", "mtools", "makes directories on FAT"),
+        Tool("mdel", "mtools", "removes files on FAT"),
+        Tool("gpgv", "gpgv", "checks publishers' OpenPGP signatures"),
+        Tool("lsblk", "util-linux", "lists disks and cards"),
+        Tool("qemu-system-x86_64", "qemu-system-x86", "boots x86 images", (10,)),
+        Tool("qemu-system-aarch64", "qemu-system-arm", "boots ARM images", (10,)),
+        Tool("qemu-img", "qemu-utils", "makes overlays, reads qcow2"),
+        Tool("qemu-aarch64-static", "qemu-user-static", "runs ARM programs while an ARM base is made"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a program left behind."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def complaint(self) -> str:
+        """The last lines of stderr, for an error message."""
+        lines = [line for line in self.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        return "\n".join(lines[-5:])
+
+
+class ToolFailed(ImagesmithError):
+    """A program ended with an exit code that its caller did not expect; callers turn it into their own class."""
+
+    def __init__(self, completed: Completed) -> None:
+        self.completed = completed
+        name = Path(completed.argv[0]).name
+        super().__init__(f"{name} ended with exit code {completed.returncode}: {completed.complaint or 'no message'}")
+
+
+def find(name: str) -> str:
+    """The program's path; /sbin is looked into too, since users' PATH often lacks it. Raises ToolMissing."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    found = shutil.which(name, path=path)
+    if found:
+        return found
+    tool = TOOLS.get(name)
+    package = tool.package if tool else name
+    purpose = f", which {tool.purpose}," if tool else ""
+    raise ToolMissing(f"{name}{purpose} is not installed", hint=f"apt-get install {package}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes | IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    expect: Sequence[int] | None = (0,),
+    timeout_s: float | None = None,
+) -> Completed:
+    """Run a program to its end.
+
+    `env` is added to ours. `expect` lists the exit codes that are fine, None accepts all. `stdout` sends the
+    output to an open file instead of `Completed.stdout`. Raises ToolMissing, ToolFailed; TimeoutExpired.
+    """
+    feed = stdin if isinstance(stdin, bytes) else None
+    source = None if feed is not None else (stdin if stdin is not None else subprocess.DEVNULL)
+    done = subprocess.run(
+        [find(argv[0]), *argv[1:]],
+        input=feed,
+        stdin=source,
+        stdout=stdout if stdout is not None else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(env),
+        cwd=cwd,
+        timeout=timeout_s,
+        check=False,
+    )
+    completed = Completed(tuple(argv), done.returncode, done.stdout or b"", done.stderr or b"")
+    if expect is not None and done.returncode not in expect:
+        raise ToolFailed(completed)
+    return completed
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a program that runs beside us; the caller ends and reaps it. Raises ToolMissing."""
+    return subprocess.Popen(
+        [find(argv[0]), *argv[1:]],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=_environment(env),
+        cwd=cwd,
+        pass_fds=tuple(pass_fds),
+        start_new_session=new_session,
+    )
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    # A fixed locale keeps messages parseable.
+    return {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
