@@ -25,6 +25,7 @@ _EXTENDED = ("05", "0f", "85")
 _ENTRY = struct.Struct("<B3sB3sII")
 _ENTRIES_AT = 446
 _WHERE = "MBR partition table"
+_NO_TABLE = "this is a file system without a partition table; a whole-disk image is needed"
 _CHS_BEYOND = b"\xfe\xff\xff"
 
 
@@ -64,9 +65,7 @@ def parse(sector: bytes, disk_size: int | None = None) -> Mbr:
         status, _, kind, _, start, count = _ENTRY.unpack_from(sector, _ENTRIES_AT + 16 * (number - 1))
         if status not in (0x00, 0x80):
             raise ContentMalformed(
-                f"entry {number} has the flag {status:#04x}, only 00 and 80 exist",
-                where=_WHERE,
-                hint="probably a file system without a partition table; a whole-disk image is needed",
+                f"entry {number} has the flag {status:#04x}, only 00 and 80 exist", where=_WHERE, hint=_NO_TABLE
             )
         if kind == 0 or count == 0:
             continue
@@ -74,6 +73,8 @@ def parse(sector: bytes, disk_size: int | None = None) -> Mbr:
             active.append(number)
         uuid = partition_uuid(disk_id, number)
         partitions.append(Partition(number, start * SECTOR, count * SECTOR, f"{kind:02x}", "", uuid))
+    if not partitions and b"FAT" in (sector[54:57], sector[82:85]):
+        raise ContentMalformed("there is none, but a FAT file system", where=_WHERE, hint=_NO_TABLE)
     _refuse_extended(partitions)
     refuse_overlap(partitions, _WHERE, first=SECTOR, end=disk_size)
     return Mbr(disk_id, tuple(partitions), tuple(active))
