@@ -248,9 +248,21 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """Files that plans are made of, by name as `firstboot/10-clock.sh`, `cloud-init/user-data.j2`."""
+    """Files that plans are made of, by name as `firstboot/steps/10-clock`, `cloud-init/user-data.j2`."""
 
     files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What is particular to one node, as the texts that its first boot reads. No secret is in them."""
+
+    user_data: bytes
+    meta_data: bytes
+    network_config: bytes
+    """cloud-init's three documents; the last one is netplan's format too."""
+    node_conf: bytes
+    """/etc/imagesmith/node.conf, lines of KEY='value'."""
 
 
 # -- what will be done ----------------------------------------------------------------------------
@@ -468,6 +480,13 @@ class Device:
     holds_system: bool = False
     logical_sector: int = 512
     diskseq: int = 0
+    """Counts up with every medium put in; 0 where the kernel does not tell."""
+    number: str = ""
+    """Of the kernel, `8:16`."""
+    parent: str = ""
+    """The whole disk's path, for a partition."""
+    contents: tuple[str, ...] = ()
+    """What lies on it, in words, one for each partition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,221 @@
+"""What flashing will do, or why it must not be done: refusals, the question to ask, and the plan of the bytes.
+
+Called by `workflow.flash`, `workflow.verify` and `cli.flash`. Pure: reads no file, opens no device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.errors import ContentMalformed
+from imagesmith.formats import gpt
+from imagesmith.model import BlockMap, Device, Digest, Refusal
+from imagesmith.units import SECTOR, GiB, KiB, MiB, show_size
+
+BOOT_SIZE = 4 * KiB
+"""Bytes at the start that are written last of all: without them nothing boots."""
+HEAD_SIZE = MiB
+"""Bytes at the start that are written after the rest was read back: tables, and loaders that sit before partitions."""
+TAIL_SIZE = MiB
+"""Bytes at the end that are blanked first: an old backup GPT, RAID and ZFS labels."""
+MAX_SIZE = 256 * GiB
+"""Larger than any card in use on a node; what is larger must be named by typing."""
+ALLOW_FIXED = "--allow-fixed-disk"
+_UNMAPPED_STEP = 64 * MiB
+_WRITABLE_KINDS = ("disk", "loop", "file")
+_CARD_BUSES = ("usb", "mmc")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A raw image to be written: what was learned of it without reading it whole."""
+
+    path: Path
+    size: int
+    head: bytes
+    """Its first HEAD_SIZE bytes."""
+    block_map: BlockMap | None = None
+    digest: Digest | None = None
+    """Of the whole raw image, as its manifest or SHA256SUMS promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of the image that go to the same place on the device. `sha256` is hex, "" where nobody promised one."""
+
+    offset: int
+    size: int
+    sha256: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Bytes on the device that are not the image's: a partition table that moved to a larger device's end."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPlan:
+    """All that will be written to one device, and in which order.
+
+    blank `blanked`; write `spans` but for what lies in `withheld`; read it back; then write `withheld` one by one
+    (the image's bytes under `patches`), each followed by a flush, the first BOOT_SIZE bytes last; read those back.
+    """
+
+    device: Device
+    image: SourceImage
+    spans: tuple[Span, ...]
+    blanked: tuple[Span, ...]
+    withheld: tuple[Span, ...]
+    patches: tuple[Patch, ...]
+    note: str = ""
+    """Something the user should know about the plan, "" mostly."""
+
+    @property
+    def body_bytes(self) -> int:
+        return sum(span.size for span in self.spans)
+
+
+def refusals(
+    device: Device,
+    image_size: int,
+    *,
+    allow_fixed: bool,
+    name_typed: bool = False,
+    max_size: int = MAX_SIZE,
+    table_sector: int | None = None,
+) -> tuple[Refusal, ...]:
+    """Every reason not to write `device`, those without an override first; empty = it may be written.
+
+    `image_size` 0 asks about the device alone. `name_typed`: the user typed the device's name, or waived typing by
+    `--yes` with `--allow-fixed-disk`. `table_sector` is `gpt_sector` of the image.
+    """
+    return tuple(_final(device, image_size, table_sector)) + tuple(
+        _overridable(device, allow_fixed, name_typed, max_size)
+    )
+
+
+def _final(device: Device, image_size: int, table_sector: int | None) -> Iterator[Refusal]:
+    if device.holds_system:
+        yield Refusal("holds the running system")
+    if device.kind == "part":
+        disk = f"; the whole disk is {device.parent}" if device.parent else ""
+        yield Refusal(f"is a partition, and an image has partitions of its own{disk}")
+    elif device.kind not in _WRITABLE_KINDS:
+        yield Refusal(f"is a {device.kind} device, not a whole disk")
+    if device.read_only:
+        yield Refusal("is read-only (look for the small switch on the card's side or adapter)")
+    if device.size == 0:
+        yield Refusal(
+            "has no medium in it (size 0)" if device.kind != "file" else "is empty: make it as large as the card"
+        )
+    elif device.size < image_size:
+        missing = image_size - device.size
+        yield Refusal(
+            f"is too small by {missing} bytes: it has {device.size} ({show_size(device.size)}),"
+            f" the image {image_size} ({show_size(image_size)})"
+        )
+    if device.mounts:
+        yield Refusal(f"is in use, mounted as {', '.join(device.mounts)}: unmount it first")
+    if device.holders:
+        yield Refusal(f"is in use by {', '.join(device.holders)}: close or stop that first")
+    if table_sector and device.kind != "file" and table_sector != device.logical_sector:
+        yield Refusal(
+            f"has sectors of {device.logical_sector} bytes, but the image's table was made for {table_sector}:"
+            " nothing would find its partitions"
+        )
+
+
+def _overridable(device: Device, allow_fixed: bool, name_typed: bool, max_size: int) -> Iterator[Refusal]:
+    if is_fixed(device) and not allow_fixed:
+        yield Refusal(f"is a fixed disk ({device.bus or 'built in'}), not a card or USB medium", ALLOW_FIXED)
+    if device.size > max_size and device.kind != "file" and not name_typed:
+        yield Refusal(
+            f"has {show_size(device.size)}, more than the {show_size(max_size)} that a card has",
+            f"typing its name, {device.name}",
+        )
+
+
+def is_fixed(device: Device) -> bool:
+    """Whether a disk is built in: neither removable nor on a card's bus; loop devices and files never are."""
+    if device.kind in ("loop", "file"):
+        return False
+    return not device.removable and device.bus not in _CARD_BUSES
+
+
+def expected_answer(device: Device, *, max_size: int = MAX_SIZE) -> str:
+    """What must be typed before `device` is written: `yes`, or its name where a mistake would be dear."""
+    return device.name if is_fixed(device) or device.size > max_size else "yes"
+
+
+def has_stable_name(device: Device) -> bool:
+    """Whether the path that the user gave means the same device tomorrow, so that `--yes` may stand for a question."""
+    if device.kind in ("loop", "file"):
+        return True
+    return re.fullmatch(r"/dev/disk/by-id/[^/]+", device.path) is not None
+
+
+def gpt_sector(head: bytes) -> int | None:
+    """The sector size that a GPT in an image's first bytes was made for; None when it has no GPT."""
+    return next((sector for sector in (SECTOR, 4096) if head[sector : sector + 8] == b"EFI PART"), None)
+
+
+def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
+    """The plan for a device that nothing speaks against. Raises ContentMalformed when map and image don't fit."""
+    sector = device.logical_sector
+    if image.block_map and image.block_map.image_size != image.size:
+        raise ContentMalformed(
+            f"the block map is for an image of {image.block_map.image_size} bytes, this one has {image.size}",
+            where=str(image.path),
+            hint="map and image do not belong together: build or fetch both again",
+        )
+    patches, tail, note = _moved_table(device, image)
+    head_size = min(HEAD_SIZE, device.size)
+    withheld = [Span(BOOT_SIZE, head_size - BOOT_SIZE)] if head_size > BOOT_SIZE else []
+    if tail and tail.offset >= head_size:
+        withheld.append(tail)
+    withheld.append(Span(0, min(BOOT_SIZE, head_size)))
+    tail_at = max(head_size, (device.size - TAIL_SIZE) // sector * sector)
+    blanked = [Span(0, head_size)]
+    if tail_at < device.size:
+        blanked.append(Span(tail_at, device.size - tail_at))
+    return FlashPlan(device, image, tuple(_spans(image)), tuple(blanked), tuple(withheld), patches, note)
+
+
+def _spans(image: SourceImage) -> Iterator[Span]:
+    """The ranges of the map; without a map everything, zeros too: a zero need not be on the card already."""
+    if image.block_map is None:
+        for offset in range(0, image.size, _UNMAPPED_STEP):
+            yield Span(offset, min(_UNMAPPED_STEP, image.size - offset))
+        return
+    block = image.block_map.block_size
+    for part in image.block_map.ranges:
+        offset = part.first * block
+        yield Span(offset, min((part.last + 1) * block, image.size) - offset, part.sha256)
+
+
+def _moved_table(device: Device, image: SourceImage) -> tuple[tuple[Patch, ...], Span | None, str]:
+    """Patches that bring a GPT's second copy to the device's end, where that copy lies, and a note."""
+    sector = gpt_sector(image.head)
+    if sector is None:
+        return (), None, ""
+    try:
+        table = gpt.parse(image.head, image.size, sector)
+        moved = gpt.resized(table, device.size)
+        offset, backup = gpt.encode_backup(moved)
+        primary = gpt.encode_primary(moved, image.head[:SECTOR])
+    except (ContentMalformed, ValueError) as error:
+        return (), None, f"the partition table is written as it is, its second copy does not move to the end: {error}"
+    tail = Span(offset, device.size - offset)
+    if moved.disk_size == table.disk_size:
+        return (), tail, ""
+    return (Patch(0, primary), Patch(offset, backup)), tail, ""

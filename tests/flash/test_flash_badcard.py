@@ -1,0 +1,138 @@
+"""A card that lies or fails, held open by another process as desktops do: never a success, never a bootable head."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults.badcard import BadCard, bad_card
+from faults.disks import LOADER, dirty_disk, image_of, listed, make_image, map_of, needs_root
+
+from imagesmith.errors import ImagesmithError, IOFailed, ReadbackDiffers
+from imagesmith.events import Event, StepStarted, unheard
+from imagesmith.flash.write import flash
+from imagesmith.planning.flash import FlashPlan, plan_flash
+from imagesmith.units import MiB
+
+fuse = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs FUSE for the bad card")
+pytestmark = [*needs_root, fuse]
+
+FIRST, MIDDLE, LAST = MiB, 4 * MiB, None
+"""Block offsets in the body; LAST is the image's last mapped block."""
+
+
+@contextlib.contextmanager
+def held_card(folder: Path, size: int = 40 * MiB) -> Iterator[BadCard]:
+    """The bad card, with another open descriptor and its cache warm: a read-back through the cache would pass."""
+    with bad_card(folder, dirty_disk(folder / "card", size)) as card:
+        holder = os.open(card.device, os.O_RDONLY)
+        try:
+            yield card
+        finally:
+            os.close(holder)
+
+
+def planned(folder: Path, card: BadCard) -> FlashPlan:
+    image = make_image(folder / "i.img", "gpt")
+    return plan_flash(listed(card.device), image_of(image, map_of(image)))
+
+
+def place(plan: FlashPlan, offset: int | None) -> int:
+    return plan.spans[-1].end - 4096 if offset is None else offset
+
+
+def when_step_starts(step: str, act: object) -> object:
+    def listener(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.step == step:
+            act()  # type: ignore[operator]
+
+    return listener
+
+
+def assert_not_bootable(card: BadCard) -> None:
+    assert card.truth(0, MiB) == bytes(MiB)
+    assert b"EFI PART" not in card.truth(39 * MiB, MiB)
+
+
+def test_a_good_card_passes(tmp_path: Path) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        flash(plan, unheard)
+        head = plan.image.path.read_bytes()[:512]
+        assert card.truth(0, 440) == head[:440]
+
+
+@pytest.mark.parametrize("offset", [FIRST, MIDDLE, LAST])
+@pytest.mark.parametrize("fault", ["drop", "rot"])
+def test_wrong_bytes_are_found_with_their_offset(tmp_path: Path, fault: str, offset: int | None) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        at = place(plan, offset)
+        card.arm(fault, at, at + 4096)
+        with pytest.raises(ReadbackDiffers) as caught:
+            flash(plan, unheard)
+        assert f"{at}-{at + 4095}" in caught.value.what
+        assert "not bootable" in caught.value.hint
+        assert_not_bootable(card)
+
+
+@pytest.mark.parametrize("offset", [FIRST, MIDDLE, LAST])
+@pytest.mark.parametrize("fault", ["write_eio", "read_eio"])
+def test_an_io_error_is_told_with_its_place(tmp_path: Path, fault: str, offset: int | None) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        at = place(plan, offset)
+        card.arm(fault, at, at + 4096)
+        with pytest.raises(IOFailed) as caught:
+            flash(plan, unheard)
+        assert f"{card.device}, byte" in caught.value.where
+        assert "not bootable" in caught.value.hint
+        assert_not_bootable(card)
+
+
+@pytest.mark.parametrize("step", ["blank", "write", "finish"])
+def test_an_error_that_flush_reports_once_is_not_lost(tmp_path: Path, step: str) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        with pytest.raises(IOFailed, match="flushing failed"):
+            flash(plan, when_step_starts(step, lambda: card.arm("fsync_eio")))  # type: ignore[arg-type]
+        assert_not_bootable(card)
+
+
+def test_a_card_that_drops_every_write_is_found_at_once(tmp_path: Path) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        card.arm("drop")
+        with pytest.raises(ReadbackDiffers) as caught:
+            flash(plan, unheard)
+        assert "may still hold what was on it before" in caught.value.hint
+        assert card.truth(0, MiB) == b"\xff" * MiB
+
+
+@pytest.mark.parametrize("at", [0, LOADER[0]])
+def test_a_head_that_does_not_arrive_is_found(tmp_path: Path, at: int) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        with pytest.raises(ReadbackDiffers):
+            flash(plan, when_step_starts("finish", lambda: card.arm("drop", at, at + 4096)))  # type: ignore[arg-type]
+        assert card.truth(at, 4096) == bytes(4096)
+
+
+def test_a_fake_card_that_wraps_is_found(tmp_path: Path) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        card.arm("wrap", 0, 8 * MiB)
+        with pytest.raises(ImagesmithError) as caught:
+            flash(plan, unheard)
+        assert caught.value.exit_code == 7
+
+
+def test_a_card_that_fails_while_it_is_blanked_again_is_said_to_be_unsafe(tmp_path: Path) -> None:
+    with held_card(tmp_path) as card:
+        plan = planned(tmp_path, card)
+        with pytest.raises(IOFailed) as caught:
+            flash(plan, when_step_starts("finish", lambda: card.arm("write_eio")))  # type: ignore[arg-type]
+        assert "could not be blanked" in caught.value.hint

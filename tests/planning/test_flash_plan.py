@@ -1,0 +1,178 @@
+"""What speaks against a device, what is asked, and what a flash plan contains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagesmith.errors import ContentMalformed
+from imagesmith.formats import gpt
+from imagesmith.model import BlockMap, Device, MappedRange, Partition
+from imagesmith.planning.flash import (
+    BOOT_SIZE,
+    HEAD_SIZE,
+    SourceImage,
+    Span,
+    expected_answer,
+    gpt_sector,
+    has_stable_name,
+    is_fixed,
+    plan_flash,
+    refusals,
+)
+from imagesmith.units import GiB, KiB, MiB
+
+CARD = Device("/dev/sdb", "sdb", "disk", 32 * GiB, "Reader", "123", "usb", removable=True)
+GUID = "11111111-2222-3333-4444-555555555555"
+
+
+def reasons(device: Device, image_size: int = GiB, *, allow_fixed: bool = False, **options: object) -> str:
+    found = refusals(device, image_size, allow_fixed=allow_fixed, **options)  # type: ignore[arg-type]
+    return "\n".join(refusal.reason for refusal in found)
+
+
+def test_nothing_speaks_against_a_usb_card() -> None:
+    assert refusals(CARD, GiB, allow_fixed=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"holds_system": True}, "holds the running system"),
+        ({"kind": "part", "parent": "/dev/sdb"}, "the whole disk is /dev/sdb"),
+        ({"kind": "crypt"}, "crypt device"),
+        ({"read_only": True}, "read-only"),
+        ({"size": GiB - 512}, "too small by 512 bytes"),
+        ({"size": 0}, "no medium"),
+        ({"mounts": ("/media/card", "/data")}, "mounted as /media/card, /data"),
+        ({"holders": ("md0 (raid1)",)}, "in use by md0 (raid1)"),
+    ],
+)
+def test_what_no_flag_lifts(change: dict[str, object], words: str) -> None:
+    found = refusals(replace(CARD, **change), GiB, allow_fixed=True, name_typed=True)  # type: ignore[arg-type]
+    assert [refusal.override for refusal in found] == [""]
+    assert words in found[0].reason
+
+
+def test_the_system_disk_is_refused_whatever_is_allowed() -> None:
+    system = replace(CARD, holds_system=True, bus="nvme", removable=False)
+    assert "system" in reasons(system, 0, allow_fixed=True, name_typed=True)
+
+
+def test_a_fixed_disk_needs_its_flag() -> None:
+    fixed = replace(CARD, bus="sata", removable=False)
+    assert [refusal.override for refusal in refusals(fixed, GiB, allow_fixed=False)] == ["--allow-fixed-disk"]
+    assert refusals(fixed, GiB, allow_fixed=True) == ()
+
+
+def test_a_large_disk_must_be_named() -> None:
+    assert reasons(replace(CARD, size=256 * GiB)) == ""
+    assert "more than the 256 GiB" in reasons(replace(CARD, size=256 * GiB + 512))
+    assert reasons(replace(CARD, size=512 * GiB), name_typed=True) == ""
+
+
+def test_all_reasons_come_at_once() -> None:
+    worst = Device(
+        "/dev/sda1", "sda1", "part", 100, read_only=True, mounts=("/",), holders=("dm-0",), holds_system=True
+    )  # fmt: skip
+    assert len(refusals(worst, GiB, allow_fixed=False, table_sector=4096)) == 8
+
+
+def test_a_table_for_other_sectors_is_refused() -> None:
+    assert "sectors of 512 bytes, but" in reasons(CARD, table_sector=4096)
+    assert reasons(replace(CARD, logical_sector=4096), table_sector=4096) == ""
+
+
+def test_a_mmc_slot_and_a_loop_device_are_no_fixed_disks() -> None:
+    assert not is_fixed(Device("/dev/mmcblk0", "mmcblk0", "disk", GiB, bus="mmc"))
+    assert not is_fixed(Device("/dev/loop0", "loop0", "loop", GiB))
+    assert is_fixed(Device("/dev/vda", "vda", "disk", GiB))
+
+
+def test_what_must_be_typed() -> None:
+    assert expected_answer(CARD) == "yes"
+    assert expected_answer(replace(CARD, size=257 * GiB)) == "sdb"
+    assert expected_answer(replace(CARD, bus="sata", removable=False)) == "sdb"
+
+
+def test_which_names_last() -> None:
+    assert not has_stable_name(CARD)
+    assert not has_stable_name(replace(CARD, path="/dev/disk/by-id/../../sdb"))
+    assert has_stable_name(replace(CARD, path="/dev/disk/by-id/usb-Reader_123"))
+    assert has_stable_name(Device("/dev/loop3", "loop3", "loop", GiB))
+
+
+def image(size: int, head: bytes = b"\1" * HEAD_SIZE, block_map: BlockMap | None = None) -> SourceImage:
+    return SourceImage(Path("i.img"), size, head, block_map)
+
+
+def gpt_head(size: int, sector: int = 512) -> bytes:
+    part = Partition(1, MiB, 2 * MiB, gpt.LINUX, "root", "AAAAAAAA-2222-3333-4444-555555555555")
+    table = replace(gpt.blank(GUID, size, sector), partitions=(part,))
+    return gpt.encode_primary(table).ljust(HEAD_SIZE, b"\0")
+
+
+def test_without_a_map_every_byte_is_planned() -> None:
+    plan = plan_flash(CARD, image(200 * MiB + 100))
+    assert plan.body_bytes == 200 * MiB + 100
+    assert plan.spans[-1].end == 200 * MiB + 100
+    assert all(before.end == after.offset for before, after in zip(plan.spans, plan.spans[1:], strict=False))
+
+
+def test_with_a_map_its_ranges_are_planned_with_their_digests() -> None:
+    block_map = BlockMap(10 * MiB + 1, 4096, (MappedRange(0, 9, "aa"), MappedRange(2560, 2560, "bb")))
+    plan = plan_flash(CARD, image(10 * MiB + 1, block_map=block_map))
+    assert plan.spans == (Span(0, 40960, "aa"), Span(10 * MiB, 1, "bb"))
+
+
+def test_a_map_of_another_image_is_refused() -> None:
+    with pytest.raises(ContentMalformed, match="block map is for an image of"):
+        plan_flash(CARD, image(10 * MiB, block_map=BlockMap(11 * MiB, 4096, ())))
+
+
+def test_the_first_4_kib_come_last() -> None:
+    plan = plan_flash(CARD, image(10 * MiB))
+    assert plan.withheld == (Span(BOOT_SIZE, MiB - BOOT_SIZE), Span(0, BOOT_SIZE))
+
+
+def test_head_and_tail_are_blanked_first() -> None:
+    plan = plan_flash(CARD, image(10 * MiB))
+    assert plan.blanked == (Span(0, MiB), Span(CARD.size - MiB, MiB))
+
+
+def test_an_mbr_image_is_not_patched() -> None:
+    assert plan_flash(CARD, image(10 * MiB)).patches == ()
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_a_gpt_moves_to_the_end_of_a_larger_card(sector: int) -> None:
+    device = replace(CARD, logical_sector=sector)
+    head = gpt_head(10 * MiB, sector)
+    plan = plan_flash(device, image(10 * MiB, head))
+    primary, backup = plan.patches
+    assert gpt.parse(primary.data, CARD.size, sector).disk_size == CARD.size
+    assert backup.offset + len(backup.data) == CARD.size
+    assert plan.withheld[1] == Span(backup.offset, len(backup.data))
+
+
+def test_a_gpt_that_fits_exactly_is_withheld_but_not_patched() -> None:
+    device = replace(CARD, size=10 * MiB)
+    plan = plan_flash(device, image(10 * MiB, gpt_head(10 * MiB)))
+    assert plan.patches == ()
+    assert plan.withheld[1] == Span(10 * MiB - 33 * 512, 33 * 512)
+
+
+def test_a_gpt_that_cant_be_moved_is_written_as_it_is_and_said() -> None:
+    head = bytearray(gpt_head(10 * MiB))
+    head[600] ^= 1
+    plan = plan_flash(CARD, image(10 * MiB, bytes(head)))
+    assert plan.patches == ()
+    assert "checksum" in plan.note
+
+
+def test_the_sector_size_of_a_table_is_told_from_its_place() -> None:
+    assert gpt_sector(gpt_head(10 * MiB)) == 512
+    assert gpt_sector(gpt_head(10 * MiB, 4096)) == 4096
+    assert gpt_sector(bytes(64 * KiB)) is None
