@@ -85,8 +85,10 @@ def sfdisk_reads(disk: Path) -> dict[str, object]:
 
 def sgdisk_finds_problems(disk: Path) -> str:
     """What sgdisk complains about; empty when all is well."""
-    text = tools.run(["sgdisk", "-v", str(disk)], expect=None).text
-    return "" if "No problems found" in text and "Caution" not in text else text
+    done = tools.run(["sgdisk", "-v", str(disk)], expect=None)
+    # "No problems found" is said of a bent second copy too, with the truth on stderr. A "Caution" about alignment
+    # is advice; layouts here are drawn at random.
+    return "" if "No problems found" in done.text and not done.stderr else done.text + done.complaint
 
 
 def sealed(head: bytes, *, entry: int = 0, patch: bytes = b"", at: int = 0) -> bytes:
@@ -105,7 +107,7 @@ def test_what_is_encoded_parses_to_the_same(table: Gpt):
     assert gpt.parse(gpt.encode_primary(table), table.disk_size, table.sector_size) == table
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(tables((512,)).filter(lambda table: table.disk_size < 2**32))
 def test_sgdisk_finds_no_problem_in_any_table(tmp_path_factory: pytest.TempPathFactory, table: Gpt):
     disk = tmp_path_factory.mktemp("gpt") / "disk"

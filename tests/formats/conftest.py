@@ -1,0 +1,8 @@
+"""Codecs are tried with drawn values; how long one takes on a busy machine proves nothing."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
