@@ -76,8 +76,10 @@ def parse(sector: bytes, disk_size: int | None = None) -> Mbr:
     if not partitions and b"FAT" in (sector[54:57], sector[82:85]):
         raise ContentMalformed("there is none, but a FAT file system", where=_WHERE, hint=_NO_TABLE)
     _refuse_extended(partitions)
-    refuse_overlap(partitions, _WHERE, first=SECTOR, end=disk_size)
-    return Mbr(disk_id, tuple(partitions), tuple(active))
+    table = Mbr(disk_id, tuple(partitions), tuple(active))
+    # A protective entry may claim more than there is (FFFFFFFF sectors): the GPT knows the true size.
+    refuse_overlap(partitions, _WHERE, first=SECTOR, end=None if is_protective(table) else disk_size)
+    return table
 
 
 def encode(mbr: Mbr, boot_code: bytes = b"") -> bytes:

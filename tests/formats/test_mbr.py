@@ -153,6 +153,10 @@ def test_a_partition_behind_the_disk_is_refused():
     assert mbr.parse(mbr.encode(TABLE), 62914560) == TABLE
 
 
+def test_a_protective_mbr_may_claim_more_than_the_disk():
+    assert mbr.is_protective(mbr.parse(mbr.encode(mbr.protective(2**42)), DISK))
+
+
 def test_a_partition_over_the_table_is_refused():
     sector = bytearray(mbr.encode(TABLE))
     sector[454:458] = bytes(4)
