@@ -1,0 +1,24 @@
+"""One module per operating-system family: where its image expects a node's particulars, and what it then promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imagesmith.errors import UsageError
+from imagesmith.families.armbian import Armbian
+from imagesmith.families.debian import Debian
+from imagesmith.families.debian_cloud import DebianCloud
+from imagesmith.families.family import Family
+from imagesmith.families.raspios import RaspiosCloudinit
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (Armbian(), Debian(), DebianCloud(), RaspiosCloudinit())
+}
+
+
+def family_named(name: str) -> Family:
+    """The family that a base names; raises UsageError with the names there are."""
+    family = FAMILIES.get(name)
+    if family is None:
+        raise UsageError(f"there is no operating-system family {name!r}", hint=f"there are: {', '.join(FAMILIES)}")
+    return family

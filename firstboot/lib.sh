@@ -1,0 +1,88 @@
+# shellcheck shell=sh
+# What the first-boot scripts share: where things are, settings, markers, careful writing.
+# Sourced by run, report and every step. ROOT is empty on a node; it prefixes every path, so that a
+# script can be tried in a folder.
+
+ROOT=${ROOT:-}
+LIB=${IMAGESMITH_LIB:-/usr/lib/imagesmith}
+CONF=$ROOT/etc/imagesmith/node.conf
+STATE=$ROOT/var/lib/imagesmith
+MARKERS=$STATE/steps
+# shellcheck disable=SC2034 # written by run
+LOG=$ROOT/var/log/imagesmith/firstboot.log
+EPOCH_FILE=$ROOT/usr/lib/clock-epoch
+LC_ALL=C
+export ROOT LC_ALL
+
+# say TEXT: one line for the journal and the log; the runner adds time and step.
+say() {
+    printf '%s\n' "$*"
+}
+
+# give_up TEXT: the step failed; the runner tries again later.
+give_up() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# have PROGRAM: is it installed?
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# setting KEY [DEFAULT]: a value of node.conf, whose lines read KEY='value'. It is read as data, never run.
+setting() {
+    value=
+    if [ -r "$CONF" ]; then
+        value=$(sed -n "s/^$1='\\(.*\\)'\$/\\1/p" "$CONF" | tail -n 1 | sed "s/'\\\\''/'/g")
+    fi
+    printf '%s\n' "${value:-${2:-}}"
+}
+
+# number KEY DEFAULT: a setting that must be a whole number; anything else counts as absent.
+number() {
+    value=$(setting "$1" "$2")
+    case $value in
+    '' | *[!0-9]*) printf '%s\n' "$2" ;;
+    *) printf '%s\n' "$value" ;;
+    esac
+}
+
+# put_file PATH MODE TEXT: PATH holds the text and a newline, whole or not at all. Sets CHANGED=yes when it was different.
+put_file() {
+    mkdir -p "$(dirname "$1")"
+    printf '%s\n' "$3" >"$1.new"
+    chmod "$2" "$1.new"
+    if cmp -s "$1.new" "$1"; then
+        rm -f "$1.new"
+        return
+    fi
+    sync "$1.new"
+    mv -f "$1.new" "$1"
+    # shellcheck disable=SC2034 # read by the steps
+    CHANGED=yes
+}
+
+# image_epoch: when the image was made, in seconds since 1970; 0 when it does not say.
+image_epoch() {
+    stat -c %Y "$EPOCH_FILE" 2>/dev/null || echo 0
+}
+
+# uptime_s: whole seconds since the kernel started; unlike the clock it never jumps.
+uptime_s() {
+    cut -d. -f1 /proc/uptime
+}
+
+# step_state NAME: done, failed or pending.
+step_state() {
+    sed -n 's/^state=//p' "$MARKERS/$1" 2>/dev/null | grep . || echo pending
+}
+
+# step_names: the installed steps in the order in which they run.
+step_names() {
+    for path in "$LIB"/steps/[0-9][0-9]-*; do
+        if [ -f "$path" ]; then
+            basename "$path"
+        fi
+    done
+}

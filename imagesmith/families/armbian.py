@@ -1,0 +1,65 @@
+"""Armbian: one ext4 partition, no cloud-init. What that would do is written here, or done by the first boot's steps."""
+
+from __future__ import annotations
+
+import shlex
+
+from imagesmith.families.payload_files import enabled, first_boot, locale_source
+from imagesmith.families.promises import first_boot_promises
+from imagesmith.model import Base, Documents, Edit, EnsureLine, Link, Materials, Node, Profile, Promise, PutFile, Remove
+
+_SSHD = b"PasswordAuthentication no\nPermitRootLogin no\n"
+
+
+class Armbian:
+    """The boot loader lies before the first partition and is never touched; nothing here is outside ext4.
+
+    `armbian-firstrun` makes new host keys at the first boot, which is what every node needs; it is left to it.
+    """
+
+    name = "armbian"
+    wired = "wired"
+    proven = "not booted yet"
+
+    def edits(
+        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
+    ) -> tuple[Edit, ...]:
+        return (
+            *_no_questions(),
+            *_names(node),
+            PutFile("root", "/etc/netplan/90-imagesmith.yaml", documents.network_config, 0o600),
+            # The image's root password is known to everybody, until the account step locks it.
+            PutFile("root", "/etc/ssh/sshd_config.d/10-imagesmith.conf", _SSHD),
+            enabled("ssh.service"),
+            # The boot script then adds cgroup_enable=memory, which k3s needs.
+            EnsureLine("root", "/boot/armbianEnv.txt", "docker_optimizations=on"),
+            *first_boot(node, documents, materials),
+        )
+
+    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
+        return first_boot_promises(node, profile)
+
+
+def _no_questions() -> tuple[Edit, ...]:
+    """The wizard of the first log-in, and root's log-in on the console that leads to it."""
+    return (
+        Remove("root", "/root/.not_logged_in_yet"),
+        Remove("root", "/etc/systemd/system/getty@.service.d/override.conf"),
+        Remove("root", "/etc/systemd/system/serial-getty@.service.d/override.conf"),
+    )
+
+
+def _names(node: Node) -> tuple[Edit, ...]:
+    """Host name, locale, time zone and keyboard, as the files that systemd and Debian read."""
+    settings = node.settings
+    layout, locale = shlex.quote(settings.keyboard), shlex.quote(settings.locale)
+    known_as = f"{node.name}.{node.domain} {node.name}" if node.domain else node.name
+    return (
+        PutFile("root", "/etc/hostname", f"{node.name}\n".encode()),
+        EnsureLine("root", "/etc/hosts", f"127.0.1.1 {known_as}"),
+        *locale_source(settings.locale),
+        PutFile("root", "/etc/default/locale", f"LANG={locale}\n".encode()),
+        Link("root", "/etc/localtime", f"/usr/share/zoneinfo/{settings.timezone}"),
+        PutFile("root", "/etc/timezone", f"{settings.timezone}\n".encode()),
+        PutFile("root", "/etc/default/keyboard", f"XKBMODEL=pc105\nXKBLAYOUT={layout}\n".encode()),
+    )

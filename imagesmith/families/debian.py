@@ -1,0 +1,61 @@
+"""Debian made here from packages: cloud-init with its seed on ext4, systemd-networkd, on a Pi raspi-firmware."""
+
+from __future__ import annotations
+
+from imagesmith.families.payload_files import SEED, cgroup_words, enabled, first_boot, locale_source, no_identity, seed
+from imagesmith.families.promises import cloud_init_promises, first_boot_promises
+from imagesmith.model import (
+    Base,
+    DebianSource,
+    Documents,
+    Edit,
+    MakeDir,
+    Materials,
+    Node,
+    Profile,
+    Promise,
+    PutFile,
+)
+
+CLOUD_CFG = "/etc/cloud/cloud.cfg.d/90-imagesmith.cfg"
+
+
+class Debian:
+    name = "debian"
+    # cloud-init's renderer for systemd-networkd overlooks `match: name` and takes this for the interface's name,
+    # which may be a pattern.
+    wired = "e*"
+    proven = "booted in QEMU: amd64 (q35, UEFI) and arm64 (virt, raspi3b)"
+
+    def edits(
+        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
+    ) -> tuple[Edit, ...]:
+        return (
+            *no_identity(),
+            MakeDir("root", SEED, 0o700),
+            *seed(documents),
+            PutFile("root", CLOUD_CFG, materials.files["cloud-init/cloud.cfg"]),
+            enabled("systemd-networkd.service"),
+            enabled("ssh.service"),
+            *locale_source(node.settings.locale),
+            *first_boot(node, documents, materials),
+            *_kernel_words(base),
+        )
+
+    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
+        return (
+            *first_boot_promises(node, profile),
+            *cloud_init_promises(),
+            Promise("unit.systemd-networkd.service", "equals", "active", "it brings the network up"),
+            Promise("unit.systemd-timesyncd.service", "equals", "active", "it keeps the clock"),
+        )
+
+
+def _kernel_words(base: Base) -> tuple[Edit, ...]:
+    if not isinstance(base.source, DebianSource) or base.source.loader != "raspi-firmware":
+        return ()
+    return (
+        *cgroup_words("boot", "/cmdline.txt"),
+        # raspi-firmware writes cmdline.txt anew with every kernel and initramfs; these words it adds each time.
+        *cgroup_words("root", "/etc/default/raspi-extra-cmdline"),
+    )

@@ -1,0 +1,96 @@
+"""What goes into an image of any family: the first boot's scripts and units, the node's data, the clock's epoch."""
+
+from __future__ import annotations
+
+from imagesmith.model import (
+    Documents,
+    Edit,
+    EnsureLine,
+    EnsureToken,
+    Link,
+    Materials,
+    Node,
+    PartitionRole,
+    PutFile,
+    Remove,
+)
+
+LIBRARY = "/usr/lib/imagesmith"
+UNITS = "/usr/lib/systemd/system"
+WANTED = "/etc/systemd/system/multi-user.target.wants"
+SEED = "/var/lib/cloud/seed/nocloud"
+CGROUP_WORDS = ("cgroup_enable=memory", "cgroup_memory=1")
+"""k3s needs the memory controller, which a Pi's firmware switches off."""
+
+_STEPS = "firstboot/steps/"
+
+
+def step_names(materials: Materials) -> tuple[str, ...]:
+    """The first boot's steps in the order in which they run."""
+    return tuple(sorted(name.removeprefix(_STEPS) for name in materials.files if name.startswith(_STEPS)))
+
+
+def first_boot(node: Node, documents: Documents, materials: Materials) -> tuple[Edit, ...]:
+    """Scripts, units (enabled), node.conf, keys and the file whose time stamp is the image's epoch."""
+    files = materials.files
+    edits: list[Edit] = [
+        PutFile("root", f"{LIBRARY}/lib.sh", files["firstboot/lib.sh"]),
+        PutFile("root", f"{LIBRARY}/run", files["firstboot/run"], 0o755),
+        PutFile("root", f"{LIBRARY}/report", files["firstboot/report"], 0o755),
+    ]
+    for step in step_names(materials):
+        edits.append(PutFile("root", f"{LIBRARY}/steps/{step}", files[_STEPS + step], 0o755))
+    for unit in ("imagesmith-firstboot.service", "imagesmith-report.service"):
+        edits.append(PutFile("root", f"{UNITS}/{unit}", files[f"firstboot/{unit}"]))
+        edits.append(enabled(unit))
+    keys = "".join(f"{key}\n" for key in node.settings.ssh_keys)
+    edits += [
+        PutFile("root", "/etc/imagesmith/node.conf", documents.node_conf),
+        PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
+        # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
+        PutFile("root", "/usr/lib/clock-epoch", b""),
+    ]
+    return tuple(edits)
+
+
+def enabled(unit: str) -> Link:
+    """The link with which `systemctl enable` has a unit started at boot."""
+    return Link("root", f"{WANTED}/{unit}", f"{UNITS}/{unit}")
+
+
+def seed(documents: Documents, partition: PartitionRole = "root", folder: str = SEED) -> tuple[Edit, ...]:
+    """cloud-init's documents as a NoCloud seed: closed to other users on ext4, bare names on FAT (folder "")."""
+    mode = 0o600 if partition == "root" else 0o644
+    return (
+        PutFile(partition, f"{folder}/user-data", documents.user_data, mode),
+        PutFile(partition, f"{folder}/meta-data", documents.meta_data, mode),
+        PutFile(partition, f"{folder}/network-config", documents.network_config, mode),
+    )
+
+
+def no_identity() -> tuple[Edit, ...]:
+    """Nothing that would make two nodes one: no machine-id, host key or random seed comes with the image.
+
+    The machine-id is empty rather than absent or "uninitialized": systemd would take those for a first boot of its
+    own, enable every unit there is and ask questions on the console.
+    """
+    keys = [f"/etc/ssh/ssh_host_{kind}_key" for kind in ("ecdsa", "ed25519", "rsa")]
+    return (
+        PutFile("root", "/etc/machine-id", b""),
+        Remove("root", "/var/lib/dbus/machine-id"),
+        Remove("root", "/var/lib/systemd/random-seed"),
+        *(Remove("root", path) for key in keys for path in (key, f"{key}.pub")),
+    )
+
+
+def locale_source(locale: str) -> tuple[Edit, ...]:
+    """Debian's locale-gen makes only what this file lists, whatever cloud-init asks it for; C.UTF-8 is always there."""
+    language, _, charset = locale.partition(".")
+    if language in ("C", "POSIX"):
+        return ()
+    return (EnsureLine("root", "/etc/locale.gen", f"{locale} {charset or 'ISO-8859-1'}"),)
+
+
+def cgroup_words(partition: PartitionRole, path: str) -> tuple[Edit, ...]:
+    """The words for the kernel in a one-line file."""
+    return tuple(EnsureToken(partition, path, word) for word in CGROUP_WORDS)
