@@ -1,0 +1,88 @@
+"""The options that commands share: which TARGET, of which inventory, with what changed, and --json."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from imagesmith.errors import ImagesmithError
+from imagesmith.workflow.target import TargetChoice, catalogue_here, load_inventory
+
+Command = Callable[..., Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+
+
+def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell's TAB: nodes of ./cluster.yaml, then profiles."""
+    try:
+        cluster = load_inventory(None)
+        found = [(node.name, f"node, {node.profile}") for node in cluster.nodes] if cluster else []
+        found += [(profile.name, profile.title) for profile in catalogue_here().profiles.values()]
+    except ImagesmithError:
+        return []  # TAB is no place to complain
+    return [CompletionItem(name, help=about) for name, about in found if name.startswith(incomplete)]
+
+
+def target_argument(command: Command) -> Command:
+    """The argument TARGET: a node, a profile's name or a profile's file."""
+    return click.argument("target", metavar="TARGET", shell_complete=complete_target)(command)
+
+
+def target_options(command: Command) -> Command:
+    """The options beside TARGET. The command gets them as one `choice: TargetChoice`, instead of one by one.
+
+    A command with an argument named `target` finds it in `choice.target`; one without fills it in by `choice.named`.
+    """
+
+    @functools.wraps(command)
+    def gathered(
+        cluster: Path | None,
+        no_cluster: bool,
+        base: str,
+        hostname: str,
+        ssh_key: tuple[Path, ...],
+        overrides: dict[str, str],
+        target: str | None = None,
+        **others: Any,
+    ) -> Any:
+        choice = TargetChoice(target or "", cluster, no_cluster, base, hostname, ssh_key, overrides)
+        return command(choice=choice, **others)
+
+    wrapped: Command = gathered
+    for option in reversed(_TARGET_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for pair in written:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE; write it like zram_percent=25")
+        if key in pairs:
+            raise click.BadParameter(f"{key!r} is set twice")
+        pairs[key] = value
+    return pairs
+
+
+_FILE = click.Path(path_type=Path)
+_TARGET_OPTIONS = (
+    click.option("--cluster", metavar="FILE", type=_FILE, help="The inventory; else ./cluster.yaml when there is one."),
+    click.option("--no-cluster", is_flag=True, help="Ignore any inventory: build standalone."),
+    click.option("--base", metavar="NAME", default="", help="Which of the board's base images."),
+    click.option("--hostname", metavar="NAME", default="", help="The host name of a standalone image."),
+    click.option(
+        "--ssh-key", metavar="FILE", type=_FILE, multiple=True, help="A .pub file that may log in; can be repeated."
+    ),
+    click.option(
+        "--set", "overrides", metavar="KEY=VALUE", multiple=True, callback=_pairs,
+        help="Change one setting, as zram_percent=25; can be repeated.",
+    ),
+)  # fmt: skip

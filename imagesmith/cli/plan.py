@@ -1,0 +1,128 @@
+"""The commands that only tell and prepare: `init`, `profiles` and `plan`. None of them fetches or builds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imagesmith import resources
+from imagesmith.cli.options import json_option, target_argument, target_options
+from imagesmith.errors import UsageError
+from imagesmith.families import family_named
+from imagesmith.formats.canonical import to_plain
+from imagesmith.model import Profile
+from imagesmith.planning.build import plan_build
+from imagesmith.planning.explain import describe, explain, explain_profile
+from imagesmith.profile.schema import did_you_mean
+from imagesmith.workflow.starter import write_starter
+from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
+
+
+@click.command("init")
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@json_option
+def init_command(directory: Path, as_json: bool) -> None:
+    """Write a commented starter inventory, cluster.yaml.
+
+    Your public keys from ~/.ssh are put into it. A file that is there already
+    is never overwritten.
+
+    \b
+    Example:
+      imagesmith init my-cluster
+    """
+    path, keys = write_starter(directory, Path.home())
+    if as_json:
+        _result({"inventory": str(path), "ssh_keys": keys})
+        return
+    click.echo(f"{path} is written. Edit it, then: imagesmith plan node-1")
+    if not keys:
+        click.echo("No public key was found in ~/.ssh: add one, or nobody can log in.", err=True)
+
+
+@click.group("profiles", invoke_without_command=True)
+@json_option
+@click.pass_context
+def profiles_group(context: click.Context, as_json: bool) -> None:
+    """List the profiles: a board, in a role, with its bases.
+
+    \b
+    Examples:
+      imagesmith profiles
+      imagesmith profiles show rpi4-worker
+    """
+    if context.invoked_subcommand is not None:
+        return
+    profiles = list(catalogue_here().profiles.values())
+    if as_json:
+        _result({"profiles": [_profile_facts(profile) for profile in profiles]})
+        return
+    rows = [("PROFILE", "ROLE", "BASES", "BOOT TEST", "BOARD"), *(_row(profile) for profile in profiles)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@profiles_group.command("show")
+@click.argument("name", metavar="NAME")
+@json_option
+def show_command(name: str, as_json: bool) -> None:
+    """Tell all about one profile: board, bases, boot test.
+
+    \b
+    Example:
+      imagesmith profiles show rpi4-worker
+    """
+    profiles = catalogue_here().profiles
+    profile = profiles.get(name)
+    if profile is None:
+        known = f"there are: {', '.join(sorted(profiles))}"
+        raise UsageError(f"there is no profile {name[:80]!r}{did_you_mean(name, profiles)}", hint=known)
+    if as_json:
+        _result(_profile_facts(profile))
+        return
+    proven = {base.family: family_named(base.family).proven for base in profile.board.bases}
+    click.echo(explain_profile(profile, proven), nl=False)
+
+
+@click.command("plan")
+@target_argument
+@target_options
+@json_option
+def plan_command(choice: TargetChoice, as_json: bool) -> None:
+    """Tell what a build would do, without doing any of it.
+
+    TARGET is a node of the inventory, a profile's name, or a profile's file.
+
+    \b
+    Examples:
+      imagesmith plan node-1
+      imagesmith plan rpi4-worker --base debian --ssh-key ~/.ssh/id_ed25519.pub
+      imagesmith plan qemu-x86-worker --set timezone=Europe/Berlin --json
+    """
+    found = wanted(choice)
+    plan = plan_build(found.profile, found.node, found.base, resources.materials())
+    facts = describe(plan)
+    if as_json:
+        _result(facts)
+    else:
+        click.echo(explain(plan, facts["id"]), nl=False)
+
+
+def _row(profile: Profile) -> tuple[str, str, str, str, str]:
+    machine = profile.board.machine
+    bases = [profile.base, *(base.name for base in profile.board.bases if base.name != profile.base)]
+    return profile.name, profile.role, ", ".join(bases), machine.machine if machine else "-", profile.board.title
+
+
+def _profile_facts(profile: Profile) -> dict[str, Any]:
+    facts: Any = to_plain(profile)
+    return dict(facts)
+
+
+def _result(facts: dict[str, Any]) -> None:
+    """The last line of a command's JSON."""
+    click.echo(json.dumps({"result": facts}, ensure_ascii=False))

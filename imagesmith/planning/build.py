@@ -1,0 +1,40 @@
+"""Decides what a build will do: a profile, a node and a base become a BuildPlan, before any byte is read.
+
+Called by `workflow` and `cli`. The edits and promises come from the base's operating-system family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from imagesmith.errors import UsageError
+from imagesmith.families import family_named
+from imagesmith.model import Base, BuildPlan, Materials, Node, Profile
+from imagesmith.planning.payload import documents
+
+
+def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *, epoch: int = 0) -> BuildPlan:
+    """The plan that makes `node` from `base`, which is one of the profile's board.
+
+    `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. Raises UsageError
+    for a base that the board does not have and for settings that no document can hold.
+    """
+    if profile.base_named(base.name) != base:
+        known = ", ".join(one.name for one in profile.board.bases)
+        raise UsageError(f"the base {base.name} is none of {profile.board.name}'s", hint=f"it has: {known}")
+    # Said outright, so that choosing the default by name gives the same plan as not choosing.
+    node = replace(node, profile=profile.name, base=base.name)
+    family = family_named(base.family)
+    return BuildPlan(
+        name=node.name,
+        node=node,
+        role=profile.role,
+        profile=profile.name,
+        board=profile.board.name,
+        architecture=profile.board.architecture,
+        base=base,
+        edits=family.edits(node, profile, base, documents(node, profile, materials), materials),
+        promises=family.promises(node, profile, base),
+        machine=profile.board.machine,
+        epoch=epoch,
+    )

@@ -1,0 +1,205 @@
+"""Tells a build plan: in words for a tired person (`explain`), and as plain data (`describe`). Decides nothing.
+
+Called by `cli.plan`, and by the golden plans of the tests.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from imagesmith.formats.canonical import plan_id, to_plain
+from imagesmith.model import (
+    Base,
+    BuildPlan,
+    DebianSource,
+    Edit,
+    EnsureLine,
+    EnsureToken,
+    FileContent,
+    FileSource,
+    HttpSource,
+    Link,
+    MakeDir,
+    Profile,
+    Promise,
+    PutFile,
+    QemuMachine,
+    Remove,
+)
+from imagesmith.secret import SecretRef
+from imagesmith.units import show_size
+
+_WIDTH = 100
+_LABEL = 14
+_PARTITIONS = {"boot": "the FAT boot partition", "esp": "the EFI system partition", "root": "the root partition"}
+
+
+def describe(plan: BuildPlan) -> dict[str, Any]:
+    """The plan as plain data with its id and what it fetches; file contents are told by digest and size."""
+    return {"id": plan_id(plan), "fetch_bytes": fetch_size(plan.base), "plan": to_plain(plan)}
+
+
+def explain(plan: BuildPlan, identity: str) -> str:
+    """The plan in words; `identity` is its id. Several lines, the last one ended too."""
+    joins = f"node of the cluster {plan.node.cluster}" if plan.node.cluster else "standalone: it joins nothing"
+    lines = [
+        f"{plan.name}: {plan.profile} ({plan.board}, {plan.architecture}), k3s {plan.role}, {joins}",
+        *_labelled("plan", [identity]),
+        *_labelled("builds on", _base(plan.base)),
+        *_labelled("fetches", [_fetches(plan.base)]),
+        *_labelled("network", _network(plan)),
+        *_labelled("login", _login(plan)),
+    ]
+    for partition, name in _PARTITIONS.items():
+        told = list(_edits(edit for edit in plan.edits if edit.partition == partition))
+        if told:
+            lines += ["", f"On {name}:", *(f"  {line}" for line in told)]
+    lines += ["", *_machine(plan.board, plan.machine)]
+    lines += ["", "The first boot must bring about:", *(f"  {line}" for line in _promises(plan.promises))]
+    return "\n".join(lines) + "\n"
+
+
+def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
+    """A profile and its board in words; `proven` tells per family what of it has been booted."""
+    board = profile.board
+    lines = [
+        f"{profile.name}: {profile.title}",
+        *_labelled("board", [f"{board.name}, {board.title}, {board.architecture}, {show_size(board.memory)}"]),
+        *_labelled("role", [f"k3s {profile.role} (the board can be {' or '.join(board.roles)})"]),
+        *_labelled("settings", [f"{key} = {value}" for key, value in profile.settings.items()]),
+    ]
+    for base in board.bases:
+        chosen = "the default" if base.name == profile.base else f"chosen by --base {base.name}"
+        lines += ["", f"Base {base.name}, {chosen}:"]
+        lines += [f"  {line}" for line in (*_base(base)[1:], f"family {base.family}, {proven[base.family]}")]
+    lines += ["", *_machine(board.name, board.machine)]
+    if board.notes:
+        lines += ["", "Good to know:", *(line for note in board.notes for line in _wrapped(note, "  - "))]
+    return "\n".join(lines) + "\n"
+
+
+def fetch_size(base: Base) -> int:
+    """Bytes that the base weighs on the network, when nothing of it is in the cache; 0 when unknown or nothing."""
+    if isinstance(base.source, HttpSource):
+        return base.source.size
+    return base.source.download_size if isinstance(base.source, DebianSource) else 0
+
+
+def _base(base: Base) -> list[str]:
+    source = base.source
+    if isinstance(source, HttpSource):
+        return [f"{base.name}, as its publisher made it", source.url, f"trusted by {_trust(source)}"]
+    if isinstance(source, FileSource):
+        trust = f"it must have {source.digest}" if source.digest else "it is taken as it is: no digest is given"
+        return [f"{base.name}, a local file", source.path, trust]
+    disk = f"{source.layout.table.upper()}, started by {source.loader}"
+    return [
+        f"{base.name}, made here from {len(source.packages)} packages of Debian {source.suite} and what they need",
+        f"{disk}, trusted by the archive's signed package lists",
+    ]
+
+
+def _trust(source: HttpSource) -> str:
+    reasons = []
+    if source.digest:
+        reasons.append(f"its {source.digest.algorithm} in the profile")
+    elif source.checksums_url:
+        reasons.append("its line in the publisher's checksum list")
+    else:
+        reasons.append("its digest in imagesmith.lock, which imagesmith update writes,")
+    if source.signature:
+        what = "that list" if source.signature.covers == "checksums" else "the file"
+        keys = " or ".join(fingerprint[-16:] for fingerprint in source.signature.fingerprints)
+        reasons.append(f"a signature of {what} by the key {keys}")
+    return " and ".join(reasons)
+
+
+def _fetches(base: Base) -> str:
+    if isinstance(base.source, FileSource):
+        return "nothing"
+    size = fetch_size(base)
+    amount = show_size(size) if size else "a file whose size its publisher tells at download"
+    about = "about " if isinstance(base.source, DebianSource) and size else ""
+    return f"{about}{amount}; nothing when it is in the cache"
+
+
+def _network(plan: BuildPlan) -> list[str]:
+    network = plan.node.network
+    card = f"the card {network.mac}" if network.mac else "every wired card"
+    if not network.address:
+        lines = [f"DHCP on {card}"]
+    else:
+        gateway = f", gateway {network.gateway}" if network.gateway else ", no gateway"
+        lines = [f"{network.address} on {card}{gateway}"]
+    if network.nameservers:
+        lines.append(f"name servers {', '.join(network.nameservers)}")
+    return lines
+
+
+def _login(plan: BuildPlan) -> list[str]:
+    settings = plan.node.settings
+    count = len(settings.ssh_keys)
+    if not count:
+        return [f"user {settings.user}", "NO SSH KEY: nobody will be able to log in; give one with --ssh-key FILE"]
+    return [f"user {settings.user} with {count} SSH key{'s' if count > 1 else ''}, no password"]
+
+
+def _edits(edits: Iterable[Edit]) -> Iterator[str]:
+    for edit in edits:
+        match edit:
+            case PutFile():
+                mode = f", mode {edit.mode:04o}" if edit.mode != 0o644 else ""
+                yield f"write  {edit.path}  ({_content(edit)}{mode})"
+            case EnsureLine():
+                yield f"line   {edit.path}  has the line {edit.line!r}"
+            case EnsureToken():
+                yield f"word   {edit.path}  has the word {edit.token!r}"
+            case MakeDir():
+                yield f"folder {edit.path}  (mode {edit.mode:04o})"
+            case Link():
+                yield f"link   {edit.path}  -> {edit.target}"
+            case Remove():
+                yield f"remove {edit.path}"
+
+
+def _content(edit: PutFile) -> str:
+    if isinstance(edit.content, SecretRef):
+        return f"the secret {edit.content.name}"
+    size = edit.content.size if isinstance(edit.content, FileContent) else len(edit.content)
+    return show_size(size) if size else "empty"
+
+
+def _machine(board: str, machine: QemuMachine | None) -> list[str]:
+    if machine is None:
+        return [f"No boot test: QEMU has no machine like the {board}."]
+    how = "its own boot loader" if machine.start == "uefi" else "the kernel copied out of the image"
+    size = f"{machine.cpu}, {machine.cpus} processors, {show_size(machine.memory)}"
+    lines = [f"A boot test starts it in QEMU's {machine.machine} ({size}), with {how}."]
+    if machine.unproven:
+        lines.append("What that can't prove:")
+        lines += [line for reason in machine.unproven for line in _wrapped(reason, "  - ")]
+    return lines
+
+
+def _promises(promises: Iterable[Promise]) -> Iterator[str]:
+    steps = []
+    for promise in promises:
+        if promise.fact.startswith("step."):
+            steps.append(promise.fact.removeprefix("step."))
+            continue
+        value = {"equals": f" is {promise.value or 'empty'}", "at_least": f" is at least {promise.value}"}
+        relation = value.get(promise.relation, f" is {promise.relation}")
+        yield f"{promise.fact}{relation}" + (f" ({promise.because})" if promise.because else "")
+    if steps:
+        yield f"every step of the first boot is done: {', '.join(steps)}"
+
+
+def _labelled(label: str, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"  {label if number == 0 else '':<{_LABEL}}{line}"
+
+
+def _wrapped(text: str, bullet: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))

@@ -1,0 +1,71 @@
+"""Writes the golden plans anew: `make golden`. Read the difference before you commit it.
+
+One file per shipped profile and base, `<profile>[.<base>].plan.yaml`. A file that comes from firstboot/ or cloud-init/
+as it is stands there by its name, one that was made for the node with its whole text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imagesmith import resources
+from imagesmith.model import Materials, PutFile
+from imagesmith.planning.build import plan_build
+from imagesmith.planning.explain import describe
+from imagesmith.workflow.target import catalogue_near, resolve
+
+FOLDER = Path(__file__).resolve().parent
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv golden@example"
+
+
+def golden_plans() -> dict[str, str]:
+    """File name to content, for every shipped profile with each of its bases."""
+    materials = resources.materials()
+    plans = {}
+    for profile in catalogue_near(None).profiles.values():
+        for base in profile.board.bases:
+            name = profile.name if base.name == profile.base else f"{profile.name}.{base.name}"
+            plans[f"{name}.plan.yaml"] = _golden(profile.name, base.name, materials)
+    return plans
+
+
+def _golden(profile: str, base: str, materials: Materials) -> str:
+    found = resolve(profile, cluster=None, base=base, ssh_keys=[KEY])
+    plan = plan_build(found.profile, found.node, found.base, materials)
+    told = describe(plan)
+    for edit, plain in zip(plan.edits, told["plan"]["edits"], strict=True):
+        if isinstance(edit, PutFile) and isinstance(edit.content, bytes):
+            plain["content"] = _content(edit.content, materials)
+    # The id changes with every word of a script: it has a test of its own, not ten files.
+    del told["id"]
+    return yaml.dump(told, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)
+
+
+def _content(data: bytes, materials: Materials) -> dict[str, str]:
+    source = next((name for name, content in materials.files.items() if content == data), None)
+    return {"from": source} if source else {"text": data.decode()}
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+if __name__ == "__main__":
+    plans = golden_plans()
+    for old in FOLDER.glob("*.plan.yaml"):
+        if old.name not in plans:
+            old.unlink()
+    for name, content in plans.items():
+        (FOLDER / name).write_text(content)
+    print(f"{len(plans)} golden plans written to {FOLDER}")

@@ -1,0 +1,118 @@
+"""Plans in words and as data: what a person must know before a build is in them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from imagesmith import resources
+from imagesmith.formats.canonical import plan_id
+from imagesmith.model import Base, DebianSource, Digest, FileSource, HttpSource, PutFile
+from imagesmith.planning.build import plan_build
+from imagesmith.planning.explain import describe, explain, explain_profile, fetch_size
+from imagesmith.secret import SecretRef
+from imagesmith.workflow.target import catalogue_near, resolve
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv"
+MATERIALS = resources.materials()
+
+
+def plan(target, base="", **others):
+    found = resolve(target, cluster=None, base=base, ssh_keys=[KEY], **others)
+    return plan_build(found.profile, found.node, found.base, MATERIALS)
+
+
+def words(*arguments, **others):
+    return explain(plan(*arguments, **others), "the-id")
+
+
+def test_the_head_says_what_is_made_and_that_it_joins_nothing():
+    assert words("rpi4-worker").splitlines()[:2] == [
+        "rpi4-worker: rpi4-worker (rpi4, arm64), k3s worker, standalone: it joins nothing",
+        "  plan          the-id",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "base", "said"),
+    [
+        ("rpi4-worker", "", "525 MiB"),
+        ("rpi4-worker", "", "its sha256 in the profile and a signature of the file by the key 796C114AD12B2292"),
+        ("bananapi-m5-worker", "", "imagesmith.lock"),
+        ("bananapi-m5-worker", "", "No boot test: QEMU has no machine like the bananapi-m5."),
+        ("x86-master", "", "its line in the publisher's checksum list and a signature of that list"),
+        ("x86-master", "debian", "of Debian trixie"),
+        ("x86-master", "debian", "QEMU's q35"),
+        ("rpi3-worker", "debian", "QEMU's raspi3b"),
+        ("rpi3-worker", "debian", "- the Pi's own firmware"),
+        ("rpi3-worker", "debian", "hostname is rpi3-worker"),
+        ("rpi3-worker", "debian", "word   /cmdline.txt  has the word 'cgroup_enable=memory'"),
+        ("qemu-x86-worker", "", "DHCP on every wired card"),
+        ("qemu-x86-worker", "", "user admin with 1 SSH key, no password"),
+    ],
+)
+def test_what_is_said(target, base, said):
+    assert said in words(target, base)
+
+
+def test_a_fixed_address_is_said():
+    told = words("rpi4-worker", overrides={"address": "10.0.0.5/24", "gateway": "10.0.0.1", "nameservers": "10.0.0.1"})
+    assert "10.0.0.5/24 on every wired card, gateway 10.0.0.1" in told
+    assert "name servers 10.0.0.1" in told
+
+
+def test_a_plan_without_a_key_warns():
+    found = resolve("rpi4-worker", cluster=None)
+    told = explain(plan_build(found.profile, found.node, found.base, MATERIALS), "x")
+    assert "NO SSH KEY: nobody will be able to log in" in told
+
+
+@pytest.mark.parametrize("target", sorted(catalogue_near(None).profiles))
+def test_every_edit_is_told(target):
+    made, told = plan(target), words(target)
+    for edit in made.edits:
+        assert edit.path in told
+
+
+def test_a_secret_is_told_by_name_only():
+    made = plan("qemu-x86-worker")
+    edits = (*made.edits, PutFile("root", "/etc/token", SecretRef("node-1/token"), 0o600))
+    told = explain(replace(made, edits=edits), "x")
+    assert "write  /etc/token  (the secret node-1/token, mode 0600)" in told
+
+
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [
+        (HttpSource("https://example.org/a", size=5), 5),
+        (HttpSource("https://example.org/a"), 0),
+        (FileSource("a.img", Digest("sha256", "0" * 64)), 0),
+    ],
+)
+def test_what_is_fetched(source, size):
+    assert fetch_size(Base("b", "debian", source)) == size
+
+
+def test_a_debian_base_is_fetched_in_packages():
+    base = resolve("qemu-x86-worker", cluster=None).base
+    assert isinstance(base.source, DebianSource)
+    assert fetch_size(base) == base.source.download_size > 0
+
+
+def test_the_plan_as_data_is_json_with_its_id():
+    made = plan("qemu-x86-worker")
+    told = json.loads(json.dumps(describe(made)))
+    assert told["id"] == plan_id(made)
+    assert told["plan"]["edits"][0]["kind"]
+    assert told["fetch_bytes"] == fetch_size(made.base)
+
+
+@pytest.mark.parametrize("name", sorted(catalogue_near(None).profiles))
+def test_a_profile_in_words(name):
+    profile = catalogue_near(None).profiles[name]
+    proven = {base.family: "proven by nobody" for base in profile.board.bases}
+    told = explain_profile(profile, proven)
+    assert told.startswith(f"{name}: {profile.title}\n")
+    assert "proven by nobody" in told
+    for base in profile.board.bases:
+        assert f"Base {base.name}, " in told

@@ -1,0 +1,26 @@
+"""Every shipped profile has a golden plan, and plans what it says."""
+
+import difflib
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "golden"
+PLANS = runpy.run_path(str(FOLDER / "regenerate.py"))["golden_plans"]()
+AGAIN = "if the change is meant, run `make golden` and read the difference"
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_a_plan_is_its_golden_one(name):
+    file = FOLDER / name
+    assert file.is_file(), f"{name} is missing: {AGAIN}"
+    changes = difflib.unified_diff(
+        file.read_text().splitlines(), PLANS[name].splitlines(), "golden", "now", lineterm=""
+    )
+    difference = "\n".join(changes)
+    assert not difference, f"{AGAIN}:\n{difference}"
+
+
+def test_no_golden_plan_is_left_over():
+    assert {path.name for path in FOLDER.glob("*.plan.yaml")} == set(PLANS)
