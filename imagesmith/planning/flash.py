@@ -188,10 +188,10 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
     blanked = [Span(0, head_size)]
     if tail_at < device.size:
         blanked.append(Span(tail_at, device.size - tail_at))
-    return FlashPlan(device, image, tuple(_spans(image)), tuple(blanked), tuple(withheld), patches, note)
+    return FlashPlan(device, image, tuple(spans_of(image)), tuple(blanked), tuple(withheld), patches, note)
 
 
-def _spans(image: SourceImage) -> Iterator[Span]:
+def spans_of(image: SourceImage) -> Iterator[Span]:
     """The ranges of the map; without a map everything, zeros too: a zero need not be on the card already."""
     if image.block_map is None:
         for offset in range(0, image.size, _UNMAPPED_STEP):

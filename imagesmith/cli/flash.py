@@ -1,0 +1,191 @@
+"""The commands that deal with cards: `devices`, `flash`, `verify`.
+
+They ask and print; what they do is in `workflow.flash` and `workflow.verify`. Added to the group by `cli.main`, which
+puts the function that plans a built image anew into `ctx.meta[CURRENT_PLAN_ID]`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.events import Listener
+from imagesmith.flash.devices import list_devices
+from imagesmith.formats.canonical import to_plain
+from imagesmith.model import Device
+from imagesmith.planning.flash import ALLOW_FIXED, refusals
+from imagesmith.units import show_size
+from imagesmith.workflow.built import Built, CurrentPlanId
+from imagesmith.workflow.flash import Ask, Outcome, Question, Request, first_failure, flash
+from imagesmith.workflow.verify import Verified, verify_device, verify_image
+
+CURRENT_PLAN_ID = "imagesmith.current_plan_id"
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
+
+
+@click.command("devices", short_help="List disks and cards, and which may be flashed.")
+@_json
+def devices_command(as_json: bool) -> None:
+    """List disks and cards: what they are, what is on them, why one would be refused.
+
+    \b
+    Example:
+      imagesmith devices
+    """
+    disks = [device for device in list_devices() if device.kind != "part"]
+    if as_json:
+        _result([{**_plain(device), "refusals": _reasons(device)} for device in disks])
+        return
+    for device in disks:
+        for line in _told(device):
+            click.echo(line)
+    if not disks:
+        click.echo("no disks or cards found")
+
+
+@click.command("flash", short_help="Write an image to cards and read it back.")
+@click.argument("arguments", metavar="[SOURCE] DEVICE...", nargs=-1, required=True)
+@click.option("--output", "output_dir", default="out", type=click.Path(path_type=Path), help="Where images were built.")
+@click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
+@click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
+@click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
+@_json
+@click.pass_context
+def flash_command(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    output_dir: Path,
+    yes: bool,
+    allow_fixed: bool,
+    to_file: bool,
+    as_json: bool,
+) -> None:
+    """Write an image to one or more cards, read it back, and make it bootable last.
+
+    SOURCE is an image file or the TARGET it was built for; without it, the image built last. A single argument is
+    always the device. A card that failed is left without a bootable start.
+
+    \b
+    Examples:
+      imagesmith flash /dev/sdX
+      imagesmith flash rpi4-worker /dev/sdX /dev/sdY
+      imagesmith flash out/node-1.img --yes /dev/disk/by-id/usb-...
+    """
+    source, devices = (None, arguments) if len(arguments) == 1 else (arguments[0], arguments[1:])
+    request = Request(source, devices, output_dir, allow_fixed, yes, to_file)
+    outcomes = flash(request, ask=_ask(as_json), current_plan_id=_current_plan_id(ctx), listener=_listener(ctx))
+    failure = first_failure(outcomes)
+    for outcome in outcomes:
+        _tell(outcome, failure, as_json)
+    if failure:
+        raise failure
+    if as_json:
+        _result([_outcome(outcome) for outcome in outcomes])
+
+
+@click.command("verify", short_help="Check an image, or a card against its image.")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("device", required=False)
+@_json
+@click.pass_context
+def verify_command(ctx: click.Context, image: Path, device: str | None, as_json: bool) -> None:
+    """Check IMAGE against its SHA256SUMS, manifest and block map; with DEVICE, the card against IMAGE.
+
+    Nothing is written. The card is read past all caches.
+
+    \b
+    Examples:
+      imagesmith verify out/node-1.img
+      imagesmith verify out/node-1.img /dev/sdX
+    """
+    listener = _listener(ctx)
+    verified: Verified = verify_device(image, device, listener) if device else verify_image(image, listener)
+    if as_json:
+        _result({"image": str(verified.image), "facts": list(verified.facts)})
+        return
+    for fact in verified.facts:
+        click.echo(f"{verified.image}: {fact}")
+
+
+def _listener(ctx: click.Context) -> Listener:
+    from imagesmith.cli.progress import listener_for
+
+    return listener_for(ctx)
+
+
+def _current_plan_id(ctx: click.Context) -> CurrentPlanId:
+    def unknown(built: Built) -> str:
+        raise ImagesmithError(f"nobody told how to plan {built.target}", hint="this is a bug; please report it")
+
+    found: CurrentPlanId = ctx.meta.get(CURRENT_PLAN_ID, unknown)
+    return found
+
+
+def _ask(as_json: bool) -> Ask:
+    """A question on the terminal. Answers from a pipe are not taken: nobody saw what they would confirm."""
+
+    def ask(question: Question) -> str:
+        if as_json or not sys.stdin.isatty():
+            raise UsageError(
+                "there is no terminal to ask at",
+                where=question.device.path,
+                hint="use --yes with the device's name in /dev/disk/by-id (see `imagesmith devices`)",
+            )
+        for line in question.facts:
+            click.echo(line, err=True)
+        answer = click.prompt(f"Type {question.expected} to write it", default="", show_default=False, err=True)
+        return str(answer)
+
+    return ask
+
+
+def _told(device: Device) -> list[str]:
+    words = [show_size(device.size), device.bus, "removable" if device.removable else "", device.model, device.serial]
+    lines = [f"{device.path}  {', '.join(word for word in words if word)}"]
+    lines += [f"    {name}" for name in device.by_id]
+    lines += [f"    holds {content}" for content in device.contents]
+    lines += [f"    would be refused: {reason}" for reason in _reasons(device)]
+    return lines
+
+
+def _reasons(device: Device) -> list[str]:
+    return [
+        f"{refusal.reason}{f' (lifted by {refusal.override})' if refusal.override else ''}"
+        for refusal in refusals(device, 0, allow_fixed=False)
+    ]
+
+
+def _tell(outcome: Outcome, raised: ImagesmithError | None, as_json: bool) -> None:
+    """One line for each device; the error that is raised is shown by `cli.main`, so not here."""
+    if as_json:
+        click.echo(json.dumps({"outcome": _outcome(outcome)}))
+    elif outcome.receipt:
+        click.echo(f"{outcome.device.path}: verified, {show_size(outcome.receipt.written)} written and read back")
+    elif outcome.error and outcome.error is not raised:
+        click.echo(f"{outcome.error}\n    {outcome.error.hint}", err=True)
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    written = outcome.receipt.written if outcome.receipt else 0
+    error = outcome.error.facts() if outcome.error else None
+    return {
+        "device": _plain(outcome.device),
+        "verified": outcome.receipt is not None,
+        "written": written,
+        "error": error,
+    }
+
+
+def _plain(device: Device) -> dict[str, object]:
+    plain = to_plain(device)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _result(result: object) -> None:
+    click.echo(json.dumps({"result": result}))

@@ -1,0 +1,144 @@
+"""An image with what lies beside it: its block map, manifest and checksum list, each checked before it is believed.
+
+Called by `workflow.flash` and `workflow.verify`. Reads files, writes none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from imagesmith.errors import ContentMalformed, DigestMismatch, ImagesmithError, IOFailed
+from imagesmith.formats import bmap, checksums, manifest
+from imagesmith.model import BlockMap, Digest
+from imagesmith.planning.flash import HEAD_SIZE, SourceImage
+from imagesmith.units import MiB
+
+SUMS = "SHA256SUMS"
+PACKED = (".zst", ".xz", ".gz", ".bz2", ".zip")
+_LARGEST_SIDE_FILE = 64 * MiB
+
+Raw = TypeVar("Raw")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A raw image and what was found beside it. `found` names the files that speak for its bytes."""
+
+    image: SourceImage
+    manifest: manifest.Manifest | None
+    sums: tuple[checksums.ChecksumLine, ...]
+    found: tuple[Path, ...]
+
+
+def look_beside(path: Path) -> Beside:
+    """Read the head of a raw image and the files beside it.
+
+    Raises IOFailed when the image can't be read, ContentMalformed when a file beside it is broken, DigestMismatch
+    when those files contradict each other. The image's own bytes are not compared yet.
+    """
+    size, head = _head(path)
+    sums_path = path.with_name(SUMS)
+    sums = _parsed(sums_path, checksums.parse, _text(_small(sums_path))) if sums_path.is_file() else ()
+    manifest_path, record = _manifest(path, sums)
+    map_path, block_map = _block_map(path, record, sums)
+    digest = _promised(path, record, sums)
+    if record and record.image.size != size:
+        raise ContentMalformed(
+            f"the image has {size} bytes, its manifest says {record.image.size}",
+            where=str(path),
+            hint="the image is cut short, or is not the one of this manifest: build it again",
+        )
+    image = SourceImage(path, size, head, block_map, digest)
+    listed = sums_path if digest_in(sums, path) else None
+    return Beside(image, record, sums, tuple(found for found in (listed, manifest_path, map_path) if found))
+
+
+def raw_beside(path: Path) -> Path | None:
+    """For a packed image (`x.img.zst`) the raw one beside it (`x.img`), when it is there."""
+    raw = path.with_suffix("")
+    return raw if path.suffix in PACKED and raw.is_file() else None
+
+
+def digest_in(sums: tuple[checksums.ChecksumLine, ...], path: Path) -> Digest | None:
+    """What a checksum list promises for a file, None when it does not name it."""
+    digests = {line.digest for line in sums if line.name == path.name and line.digest.algorithm == "sha256"}
+    if len(digests) > 1:
+        raise DigestMismatch(f"lists {path.name} with two digests", where=str(path.with_name(SUMS)))
+    return next(iter(digests), None)
+
+
+def _head(path: Path) -> tuple[int, bytes]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            return size, file.read(HEAD_SIZE)
+    except OSError as error:
+        raise IOFailed(f"can't be read: {error.strerror}", where=str(path)) from error
+
+
+def _manifest(path: Path, sums: tuple[checksums.ChecksumLine, ...]) -> tuple[Path | None, manifest.Manifest | None]:
+    for candidate in _candidates(path, ".manifest.json"):
+        if candidate.is_file():
+            return candidate, _parsed(candidate, manifest.parse, _checked(candidate, sums))
+    return None, None
+
+
+def _block_map(
+    path: Path, record: manifest.Manifest | None, sums: tuple[checksums.ChecksumLine, ...]
+) -> tuple[Path | None, BlockMap | None]:
+    named = [path.with_name(record.block_map)] if record else []
+    for candidate in (*named, *_candidates(path, ".bmap")):
+        if candidate.is_file():
+            return candidate, _parsed(candidate, bmap.parse, _text(_checked(candidate, sums)))
+    return None, None
+
+
+def _candidates(path: Path, ending: str) -> tuple[Path, Path]:
+    return path.with_name(path.name + ending), path.with_suffix(ending)
+
+
+def _promised(path: Path, record: manifest.Manifest | None, sums: tuple[checksums.ChecksumLine, ...]) -> Digest | None:
+    listed = digest_in(sums, path)
+    if record and listed and listed != record.image.digest:
+        raise DigestMismatch(
+            f"{SUMS} and the manifest promise different bytes for it",
+            where=str(path),
+            hint="files of two builds are mixed here: build it again",
+        )
+    return record.image.digest if record else listed
+
+
+def _checked(path: Path, sums: tuple[checksums.ChecksumLine, ...]) -> bytes:
+    data = _small(path)
+    promised = digest_in(sums, path)
+    if promised and Digest.of(data) != promised:
+        raise DigestMismatch(
+            f"is not the file that {SUMS} lists", where=str(path), hint="it was altered: build or fetch it again"
+        )
+    return data
+
+
+def _small(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_SIDE_FILE:
+            raise ContentMalformed("is far too large for what it should be", where=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise IOFailed(f"can't be read: {error.strerror}", where=str(path)) from error
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _parsed(path: Path, parse: Callable[[Raw], Value], data: Raw) -> Value:
+    try:
+        return parse(data)
+    except ImagesmithError as error:
+        raise error.within(f"in {path}") from error

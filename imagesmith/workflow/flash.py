@@ -1,0 +1,197 @@
+"""Flash an image to cards: choose the image, refuse what must not be written, ask, write, read back.
+
+Called by `cli.flash`. Meets `flash/` (devices), the output folder (`built`) and what lies beside an image (`beside`).
+Nothing is written to any device before all devices were looked at and all questions answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted, UsageError
+from imagesmith.events import Listener, Noted, Warned
+from imagesmith.flash.devices import file_as_device, find_device, list_devices
+from imagesmith.flash.write import Receipt
+from imagesmith.flash.write import flash as write
+from imagesmith.model import Device, Refusal
+from imagesmith.planning.flash import (
+    FlashPlan,
+    SourceImage,
+    expected_answer,
+    gpt_sector,
+    has_stable_name,
+    plan_flash,
+    refusals,
+)
+from imagesmith.units import show_size
+from imagesmith.workflow.beside import look_beside
+from imagesmith.workflow.built import CurrentPlanId, find_built, last_built, refuse_stale, show_age
+from imagesmith.workflow.unpack import Raw, raw_image
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user typed. `source` None means the image built last."""
+
+    source: str | None
+    devices: tuple[str, ...]
+    output_dir: Path
+    allow_fixed: bool = False
+    yes: bool = False
+    """Don't ask; only for devices whose name lasts."""
+    to_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Asked once for each device, before anything is written."""
+
+    device: Device
+    facts: tuple[str, ...]
+    """Lines that tell what will be written over, and with what."""
+    expected: str
+    """The answer that means go: `yes`, or the device's name."""
+
+
+Ask = Callable[[Question], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one device, in the order of the arguments."""
+
+    device: Device
+    receipt: Receipt | None
+    error: ImagesmithError | None
+
+
+def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listener: Listener) -> tuple[Outcome, ...]:
+    """Write one image to every device of the request, one after another; a bad card does not stop the others.
+
+    Raises UsageError, DeviceRefused (with every reason for every device), ContentMalformed and so on while nothing is
+    written yet; Interrupted at any time. Later failures are in the outcomes.
+    """
+    raw = choose_image(request, current_plan_id, listener)
+    image = look_beside(raw.path).image
+    listener(Noted(f"image: {_described(raw, image)}"))
+    if image.block_map is None:
+        listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
+    plans = [plan_flash(device, image) for device in choose_devices(request, image)]
+    for plan in plans:
+        if plan.note:
+            listener(Warned(plan.note, "look at the image with `imagesmith inspect`"))
+    if not request.yes:
+        _ask_all(plans, raw, ask)
+    return tuple(_write_one(plan, listener) for plan in plans)
+
+
+def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
+    """The error that decides the exit code."""
+    return next((outcome.error for outcome in outcomes if outcome.error), None)
+
+
+def choose_image(request: Request, current_plan_id: CurrentPlanId, listener: Listener) -> Raw:
+    """The raw image that SOURCE means: a file, or the image built for a TARGET, or the one built last."""
+    source = request.source
+    if source is not None and (Path(source).exists() or "/" in source):
+        return raw_image(Path(source), listener)
+    built = last_built(request.output_dir) if source is None else find_built(request.output_dir, source)
+    refuse_stale(built, current_plan_id)
+    age = show_age(max(0.0, time.time() - built.built_at))
+    return Raw(built.path, f"{built.name}, built {age}")
+
+
+def choose_devices(request: Request, image: SourceImage) -> tuple[Device, ...]:
+    """The devices, all of them fit to be written. Raises DeviceRefused with all reasons at once."""
+    if request.to_file:
+        devices = [file_as_device(path) for path in request.devices]
+    else:
+        listed = list_devices()
+        devices = [find_device(path, listed) for path in request.devices]
+    _refuse_twice(devices)
+    found = []
+    for device in devices:
+        if request.to_file and Path(device.path).samefile(image.path):
+            found.append((device, Refusal("is the image itself")))
+        reasons = refusals(
+            device,
+            image.size,
+            allow_fixed=request.allow_fixed,
+            # Asking demands the name; where nobody is asked, the flag for fixed disks stands for it.
+            name_typed=request.allow_fixed or not request.yes,
+            table_sector=gpt_sector(image.head),
+        )
+        found += [(device, reason) for reason in reasons]
+        if request.yes and not has_stable_name(device):
+            found.append((device, _unstable(device)))
+    if found:
+        raise refused(found)
+    return tuple(devices)
+
+
+def refused(found: Sequence[tuple[Device, Refusal]]) -> DeviceRefused:
+    """One error for every reason; its hint names the flags, or says that there is no way round."""
+    lines = [f"{device.path} {refusal.reason}" for device, refusal in found]
+    text = (
+        lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} reasons not to write:", *(f"  {x}" for x in lines)])
+    )
+    overrides = dict.fromkeys(refusal.override for _, refusal in found if refusal.override)
+    if any(not refusal.override for _, refusal in found):
+        hint = "nothing was written; look at all devices with `imagesmith devices`"
+    else:
+        hint = f"nothing was written; if you are sure: {', '.join(overrides)}"
+    return DeviceRefused(text, hint=hint)
+
+
+def _unstable(device: Device) -> Refusal:
+    names = [name for name in device.by_id if name.startswith("/dev/disk/by-id/")]
+    advice = f"use {names[0]}" if names else "use its name in /dev/disk/by-id, or answer the question"
+    return Refusal(f"may be another disk tomorrow, so --yes does not take this name: {advice}")
+
+
+def _refuse_twice(devices: Sequence[Device]) -> None:
+    seen: dict[str, str] = {}
+    for device in devices:
+        key = device.number or str(Path(device.path).resolve())
+        if key in seen:
+            raise UsageError(f"{seen[key]} and {device.path} are the same device", hint="name each device once")
+        seen[key] = device.path
+
+
+def _ask_all(plans: Sequence[FlashPlan], raw: Raw, ask: Ask) -> None:
+    for plan in plans:
+        question = Question(plan.device, facts_of(plan, raw), expected_answer(plan.device))
+        if ask(question).strip() != question.expected:
+            raise Interrupted("not confirmed, nothing was written", where=plan.device.path)
+
+
+def facts_of(plan: FlashPlan, raw: Raw) -> tuple[str, ...]:
+    """What a person must see before saying yes: which device it is, what is lost, what is written."""
+    device = plan.device
+    words = (device.model, f"serial {device.serial}" if device.serial else "", device.bus)
+    make = ", ".join(word for word in words if word) or "no model known"
+    named = f" ({device.name})" if Path(device.path).name != device.name else ""
+    return (
+        f"{device.path}{named}: {show_size(device.size)}, {make}",
+        f"what is on it will be lost: {'; '.join(device.contents) or 'nothing that is recognised'}",
+        f"image: {_described(raw, plan.image)}; {show_size(plan.body_bytes)} will be written and read back",
+    )
+
+
+def _described(raw: Raw, image: SourceImage) -> str:
+    note = f" ({raw.note})" if raw.note else ""
+    return f"{raw.path}{note}, {show_size(image.size)}"
+
+
+def _write_one(plan: FlashPlan, listener: Listener) -> Outcome:
+    try:
+        receipt = write(plan, listener)
+    except Interrupted:
+        raise
+    except ImagesmithError as error:
+        return Outcome(plan.device, None, error)
+    listener(Noted(f"{plan.device.path}: written and read back, {show_size(receipt.written)}"))
+    return Outcome(plan.device, receipt, None)

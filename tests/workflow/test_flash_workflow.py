@@ -1,0 +1,238 @@
+"""From what the user typed to a written card: the image chosen, devices refused, questions asked, outcomes told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from faults.badcard import bad_card
+from faults.disks import dirty_disk, loop_device, make_image, map_of, needs_root
+
+from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, Interrupted, ReadbackDiffers, UsageError
+from imagesmith.events import Event, Noted
+from imagesmith.flash.devices import list_devices
+from imagesmith.formats import bmap
+from imagesmith.model import Digest, Image
+from imagesmith.units import MiB
+from imagesmith.workflow.built import Built, record_build
+from imagesmith.workflow.flash import Outcome, Question, Request, first_failure, flash
+
+pytestmark = needs_root
+
+
+def with_map(folder: Path, label: str = "dos") -> Path:
+    image = make_image(folder / "node-1.img", label)
+    (folder / "node-1.bmap").write_text(bmap.encode(map_of(image)))
+    return image
+
+
+def built(folder: Path, *names: str, plan_id: str = "a" * 64) -> None:
+    images = []
+    for name in names:
+        path = folder / f"{name}.img"
+        if not path.exists():
+            path.write_bytes(b"x" * MiB + name.encode())
+        images.append(Image(name, path, None, 0, Digest.of(b""), plan_id, path, path))
+    record_build(folder, images)
+
+
+class Voice:
+    """Answers every question the same and keeps what it was asked and told."""
+
+    def __init__(self, answer: str = "yes") -> None:
+        self.answer = answer
+        self.questions: list[Question] = []
+        self.events: list[Event] = []
+
+    def ask(self, question: Question) -> str:
+        self.questions.append(question)
+        return self.answer
+
+    @property
+    def notes(self) -> str:
+        return "\n".join(event.message for event in self.events if isinstance(event, Noted))
+
+    def run(self, request: Request, plan_id: str = "a" * 64) -> tuple[Outcome, ...]:
+        def current(_: Built) -> str:
+            return plan_id
+
+        return flash(request, ask=self.ask, current_plan_id=current, listener=self.events.append)
+
+
+def test_an_image_with_its_map_is_written_to_two_cards_after_two_questions(tmp_path: Path) -> None:
+    image, voice = with_map(tmp_path), Voice()
+    with (
+        loop_device(dirty_disk(tmp_path / "a", 40 * MiB)) as one,
+        loop_device(dirty_disk(tmp_path / "b", 33 * MiB)) as two,
+    ):
+        outcomes = voice.run(Request(str(image), (one, two), tmp_path))
+    assert [outcome.device.path for outcome in outcomes] == [one, two]
+    assert all(outcome.receipt and outcome.receipt.written == map_of(image).mapped_bytes for outcome in outcomes)
+    assert [question.device.path for question in voice.questions] == [one, two]
+    assert (tmp_path / "b").read_bytes()[:MiB] == image.read_bytes()[:MiB]
+
+
+def test_a_single_argument_is_the_device_and_the_last_image_is_named_with_its_age(tmp_path: Path) -> None:
+    with_map(tmp_path)
+    built(tmp_path, "node-1")
+    voice = Voice()
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        voice.run(Request(None, (device,), tmp_path))
+    assert "node-1, built just now" in voice.notes
+    assert "node-1, built just now" in "\n".join(voice.questions[0].facts)
+
+
+def test_the_question_shows_the_device_and_what_is_lost(tmp_path: Path) -> None:
+    image, voice = with_map(tmp_path), Voice("no")
+    with loop_device(make_image(tmp_path / "old.img", "gpt"), partitions=True) as device:
+        with pytest.raises(Interrupted, match="not confirmed"):
+            voice.run(Request(str(image), (device,), tmp_path))
+        text = "\n".join(voice.questions[0].facts)
+    assert device in text
+    assert "32 MiB" in text
+    assert f"{Path(device).name}p2" in text
+
+
+def test_without_the_expected_answer_nothing_is_written_to_any_card(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    for answer in ("", "y", "YES", "loop0"):
+        with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device, pytest.raises(Interrupted):
+            Voice(answer).run(Request(str(image), (device,), tmp_path))
+        assert (tmp_path / "card").read_bytes() == b"\xff" * 40 * MiB
+
+
+def test_one_bad_card_does_not_stop_the_next_and_decides_the_exit_code(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    with (
+        bad_card(tmp_path, dirty_disk(tmp_path / "bad", 40 * MiB)) as bad,
+        loop_device(dirty_disk(tmp_path / "good", 40 * MiB)) as good,
+    ):
+        bad.arm("drop", 4 * MiB, 4 * MiB + 1)
+        outcomes = Voice().run(Request(str(image), (bad.device, good), tmp_path))
+    assert [outcome.receipt is not None for outcome in outcomes] == [False, True]
+    assert isinstance(first_failure(outcomes), ReadbackDiffers)
+
+
+def test_every_reason_of_every_device_comes_at_once(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    with (
+        loop_device(dirty_disk(tmp_path / "a", 32 * MiB - 512), read_only=True) as one,
+        loop_device(dirty_disk(tmp_path / "b", 32 * MiB - 512)) as two,
+        pytest.raises(DeviceRefused) as caught,
+    ):
+        Voice().run(Request(str(image), (one, two), tmp_path))
+    text = str(caught.value)
+    assert "3 reasons" in text
+    assert f"{one} is read-only" in text
+    assert text.count("too small by 512 bytes") == 2
+    assert (tmp_path / "b").read_bytes() == b"\xff" * (32 * MiB - 512)
+
+
+def test_yes_asks_nothing_for_a_loop_device(tmp_path: Path) -> None:
+    image, voice = with_map(tmp_path), Voice("never asked")
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        voice.run(Request(str(image), (device,), tmp_path, yes=True))
+    assert voice.questions == []
+
+
+def test_yes_does_not_lift_the_refusal_of_the_system_disk(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    system = next((device for device in list_devices() if device.holds_system and device.kind == "disk"), None)
+    if system is None:
+        pytest.skip("no disk here holds the system")
+    for request in (
+        Request(str(image), (system.path,), tmp_path, allow_fixed=True, yes=True),
+        Request(str(image), (system.path,), tmp_path, allow_fixed=True),
+    ):
+        with pytest.raises(DeviceRefused, match="holds the running system"):
+            Voice(system.name).run(request)
+
+
+def test_a_file_is_written_only_with_to_file(tmp_path: Path) -> None:
+    image, target = with_map(tmp_path), dirty_disk(tmp_path / "target", 40 * MiB)
+    with pytest.raises(DeviceRefused, match="a regular file") as caught:
+        Voice().run(Request(str(image), (str(target),), tmp_path))
+    assert "--to-file" in caught.value.hint
+    assert target.read_bytes() == b"\xff" * 40 * MiB
+    Voice().run(Request(str(image), (str(target),), tmp_path, to_file=True))
+    assert target.read_bytes()[:MiB] == image.read_bytes()[:MiB]
+
+
+def test_a_path_that_does_not_exist_is_never_created(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    for to_file in (False, True):
+        with pytest.raises(DeviceRefused, match="no such"):
+            Voice().run(Request(str(image), (str(tmp_path / "sdz"),), tmp_path, to_file=to_file))
+    assert not (tmp_path / "sdz").exists()
+
+
+def test_an_image_is_not_written_over_itself(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    before = image.read_bytes()
+    with pytest.raises(DeviceRefused, match="is the image itself"):
+        Voice().run(Request(str(image), (str(image),), tmp_path, to_file=True))
+    assert image.read_bytes() == before
+
+
+def test_the_same_device_twice_is_refused(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (tmp_path / "link").symlink_to(device)
+        with pytest.raises(UsageError, match="same device"):
+            Voice().run(Request(str(image), (device, str(tmp_path / "link")), tmp_path))
+
+
+def test_a_stale_image_is_refused_before_any_question(tmp_path: Path) -> None:
+    built(tmp_path, "node-1")
+    for source in (None, "node-1"):
+        voice = Voice()
+        with pytest.raises(UsageError, match="older plan"):
+            voice.run(Request(source, ("/dev/null",), tmp_path), plan_id="b" * 64)
+        assert voice.questions == []
+
+
+def test_after_building_all_the_images_are_listed(tmp_path: Path) -> None:
+    built(tmp_path, "node-1", "node-2")
+    with pytest.raises(UsageError, match="node-1, node-2"):
+        Voice().run(Request(None, ("/dev/null",), tmp_path))
+
+
+def test_an_unknown_source_says_what_there_is(tmp_path: Path) -> None:
+    built(tmp_path, "node-1")
+    with pytest.raises(UsageError, match="built here: node-1"):
+        Voice().run(Request("node-9", ("/dev/null",), tmp_path))
+
+
+def test_a_map_of_another_image_is_refused_before_the_first_write(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    (tmp_path / "node-1.bmap").write_text(bmap.encode(replace(map_of(image), image_size=33 * MiB)))
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device, pytest.raises(ContentMalformed):
+        Voice().run(Request(str(image), (device,), tmp_path))
+    assert (tmp_path / "card").read_bytes() == b"\xff" * 40 * MiB
+
+
+def test_an_image_without_a_map_is_checked_against_sha256sums_while_it_is_read(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 63}1  i.img\n")
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = Voice().run(Request(str(image), (device,), tmp_path))
+    assert isinstance(outcome.error, DigestMismatch)
+    assert (tmp_path / "card").read_bytes()[:MiB] == bytes(MiB)
+
+
+def test_an_html_page_is_no_image(tmp_path: Path) -> None:
+    page = tmp_path / "i.img"
+    page.write_text("<html><body>not found</body></html>")
+    with pytest.raises(ContentMalformed, match="an HTML page"):
+        Voice().run(Request(str(page), ("/dev/null",), tmp_path))
+
+
+def test_a_packed_image_means_the_raw_one_beside_it(tmp_path: Path) -> None:
+    image = with_map(tmp_path)
+    packed = tmp_path / "node-1.img.zst"
+    packed.write_bytes(b"\x28\xb5\x2f\xfd" + b"x" * 100)
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = Voice().run(Request(str(packed), (device,), tmp_path))
+    assert outcome.receipt
+    assert outcome.receipt.plan.image.path == image
