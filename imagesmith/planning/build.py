@@ -14,12 +14,12 @@ from imagesmith.planning.payload import documents
 
 
 def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *, epoch: int = 0) -> BuildPlan:
-    """The plan that makes `node` from `base`, which is one of the profile's board.
+    """The plan that makes `node` from `base`, which is one of the profile's board, perhaps with a digest from a lock.
 
     `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. Raises UsageError
     for a base that the board does not have and for settings that no document can hold.
     """
-    if profile.base_named(base.name) != base:
+    if profile.base_named(base.name) is None:
         known = ", ".join(one.name for one in profile.board.bases)
         raise UsageError(f"the base {base.name} is none of {profile.board.name}'s", hint=f"it has: {known}")
     # Said outright, so that choosing the default by name gives the same plan as not choosing.

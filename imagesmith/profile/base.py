@@ -9,6 +9,7 @@ import calendar
 import datetime
 from pathlib import PurePosixPath
 
+from imagesmith.families import FAMILIES
 from imagesmith.model import (
     Base,
     DebianSource,
@@ -22,9 +23,6 @@ from imagesmith.model import (
 )
 from imagesmith.profile import names
 from imagesmith.profile.schema import Fields, choice, parsed, size, table, text
-
-FAMILIES = ("raspios-cloudinit", "debian", "debian-cloud", "armbian")
-"""The operating-system families that there is a module for in `imagesmith.families`."""
 
 _NOWHERE = FileSource("")
 _LOADER_TABLES = {"systemd-boot": ("gpt", "esp"), "raspi-firmware": ("mbr", "boot")}

@@ -47,6 +47,7 @@ class Place:
 
 
 Kind = Callable[[Value, Place], T | None]
+_LARGEST = 1024 * 1024 * units.GiB
 
 
 # -- kinds ----------------------------------------------------------------------------------------
@@ -83,7 +84,14 @@ def choice(*allowed: str) -> Kind[Any]:
 
 def size(value: Value, place: Place) -> int | None:
     """Bytes, written like `512MiB`."""
-    return _checked(value, place, units.parse_size, "a size, like 512MiB")
+
+    def parse(written: str) -> int:
+        found = units.parse_size(written)
+        if found > _LARGEST:
+            raise ValueError(f"{written[:40]!r} is larger than any disk")
+        return found
+
+    return _checked(value, place, parse, "a size, like 512MiB")
 
 
 def integer(low: int, high: int) -> Kind[int]:

@@ -8,7 +8,7 @@ from imagesmith import resources
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import Base, FileSource, Network
+from imagesmith.model import Base, Digest, FileSource, Network
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.payload import documents
 from imagesmith.workflow.target import resolve
@@ -72,5 +72,15 @@ def test_another_epoch_gives_another_id():
 
 def test_a_base_of_another_board_is_refused():
     with pytest.raises(UsageError, match="is none of rpi4's") as caught:
-        plan(base=Base("debian", "debian", FileSource("x.img")))
+        plan(base=Base("armbian", "armbian", FileSource("x.img")))
     assert "raspios, debian" in caught.value.hint
+
+
+def test_a_digest_from_a_lock_gives_another_id():
+    found = resolve("bananapi-m5-worker", cluster=None)
+    locked = replace(found.base, source=replace(found.base.source, digest=Digest("sha256", "ab" * 32)))
+    unlocked_plan, locked_plan = (
+        plan_build(found.profile, found.node, base, MATERIALS) for base in (found.base, locked)
+    )
+    assert locked_plan.base == locked
+    assert plan_id(locked_plan) != plan_id(unlocked_plan)

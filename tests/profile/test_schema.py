@@ -65,6 +65,7 @@ def test_a_good_value_is_read(kind, written, value):
         (boolean, '"true"', "quoted text"),
         (boolean, "1", "neither true nor false"),
         (size, "5 elephants", "is not a size"),
+        (size, "99999TiB", "larger than any disk"),
         (text(), "[a]", "expected text, found a list"),
         (text(), "{a: b}", "expected text, found a table"),
         (choice("worker", "server"), "worke", "did you mean 'worker'?"),
