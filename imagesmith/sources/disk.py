@@ -33,7 +33,7 @@ def complaint(error: OSError, path: Path | str, doing: str) -> NoSpace | IOFaile
         return NoSpace(
             f"no space left while {doing}: {reason}",
             where=str(path),
-            hint="free some space (`imagesmith cache prune`), or set IMAGESMITH_CACHE to a larger disk; then run it again",
+            hint="free some space (`imagesmith cache prune`) or set IMAGESMITH_CACHE to a larger disk, then repeat",
         )
     return IOFailed(f"{doing} failed: {reason}", where=str(path), hint="look at the disk and the folder's permissions")
 
