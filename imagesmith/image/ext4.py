@@ -56,8 +56,10 @@ class Ext4:
         return done.stdout
 
     def change(self, nodes: Mapping[str, Node], sources: Mapping[str, Path], workspace: Path, epoch: int) -> None:
-        """Make all `nodes`, in one run. `sources` has a local file for every File, `workspace` is a private folder;
-        both lie in the image's own folder. Everything that is touched bears the time `epoch`. Raises EditFailed or NoSpace with debugfs's first complaint.
+        """Make all `nodes`, in one run.
+
+        `sources` has a local file for every File, `workspace` is a private folder; both lie in the image's folder.
+        Everything that is touched bears the time `epoch`. Raises EditFailed or NoSpace with debugfs's first complaint.
         """
         self.look_ahead(set(nodes))
         lines = [f"set_current_time @{max(epoch, 1)}"]

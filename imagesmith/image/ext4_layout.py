@@ -147,7 +147,7 @@ def _refuse_impossible(block: Superblock) -> None:
         block.block_size <= 65536
         and block.first_data_block == (1 if block.block_size == 1024 else 0)
         and block.first_data_block < block.blocks < 1 << 48
-        and 0 < block.blocks_per_group <= 8 * block.block_size
+        and 0 < block.blocks_per_group < 1 << 31
         and 0 < block.inodes_per_group <= 8 * block.block_size
         and 128 <= block.inode_size <= block.block_size
         and 32 <= block.descriptor_size <= 1024

@@ -101,7 +101,7 @@ def make_fat(path: Path, size: int, files: dict[str, bytes], *options: str, labe
 def assemble(path: Path, label: str, parts: list[tuple[str, Path, str]], *, sector: int = 512, tail: int = 1) -> Disk:
     """A disk with a table and, from 4 MiB on, `parts` as (role, content file, type); noise fills the first gap."""
     disk = Disk(path)
-    at, lines = 4 * MiB, [f"label: {label}", f"sector-size: {sector}", "label-id: 0x5e1a02c4" if label == "dos" else ""]
+    at, lines = 4 * MiB, [f"label: {label}", "label-id: 0x5e1a02c4" if label == "dos" else ""]
     for role, content, kind in parts:
         size = content.stat().st_size
         disk.offsets[role], disk.sizes[role] = at, size
@@ -111,13 +111,33 @@ def assemble(path: Path, label: str, parts: list[tuple[str, Path, str]], *, sect
         stream.seek(1 * MiB)
         stream.write(noise(2 * MiB, 7))
         stream.truncate(at + tail * MiB)
-    tool("sfdisk", "-q", path, stdin="\n".join(lines) + "\n")
+    if sector == 512:
+        tool("sfdisk", "-q", path, stdin="\n".join(lines) + "\n")
+    else:
+        tool("fdisk", "-b", sector, path, stdin=_typed_into_fdisk(disk, parts, sector))
     for role, content, _ in parts:
         tool(
             "dd", f"if={content}", f"of={path}", "bs=1M", f"seek={disk.offsets[role] // MiB}", "conv=notrunc,sparse",
             "status=none",
         )  # fmt: skip
     return disk
+
+
+def _typed_into_fdisk(disk: Disk, parts: list[tuple[str, Path, str]], sector: int) -> str:
+    """sfdisk of util-linux 2.38 makes no tables for sectors of 4096 bytes on a file, fdisk does."""
+    lines = ["g"]
+    for number, (role, _, kind) in enumerate(parts, 1):
+        first, count = disk.offsets[role] // sector, disk.sizes[role] // sector
+        lines += [
+            "n",
+            str(number),
+            str(first),
+            str(first + count - 1),
+            "t",
+            *([str(number)] if number > 1 else []),
+            kind,
+        ]
+    return "\n".join([*lines, "w", ""])
 
 
 PI_FILES = {"/cmdline.txt": CMDLINE, "/config.txt": b"[all]\narm_64bit=1\n", "/overlays/vc4.dtbo": noise(20_000, 3)}
