@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from imagesmith.cli.options import json_option
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Listener
 from imagesmith.flash.devices import list_devices
@@ -25,11 +26,9 @@ from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
 CURRENT_PLAN_ID = "imagesmith.current_plan_id"
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
-
 
 @click.command("devices", short_help="List disks and cards, and which may be flashed.")
-@_json
+@json_option
 def devices_command(as_json: bool) -> None:
     """List disks and cards: what they are, what is on them, why one would be refused.
 
@@ -54,7 +53,7 @@ def devices_command(as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
 @click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
-@_json
+@json_option
 @click.pass_context
 def flash_command(
     ctx: click.Context,
@@ -91,7 +90,7 @@ def flash_command(
 @click.command("verify", short_help="Check an image, or a card against its image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("device", required=False)
-@_json
+@json_option
 @click.pass_context
 def verify_command(ctx: click.Context, image: Path, device: str | None, as_json: bool) -> None:
     """Check IMAGE against its SHA256SUMS, manifest and block map; with DEVICE, the card against IMAGE.

@@ -35,33 +35,28 @@ class Beside:
     found: tuple[Path, ...]
 
 
-def look_beside(path: Path) -> Beside:
-    """Read the head of a raw image and the files beside it.
+def look_beside(path: Path, named: Path | None = None) -> Beside:
+    """Read the head of a raw image and the files beside it, or beside `named` for one that was expanded elsewhere.
 
     Raises IOFailed when the image can't be read, ContentMalformed when a file beside it is broken, DigestMismatch
     when those files contradict each other. The image's own bytes are not compared yet.
     """
+    named = named or path
     size, head = _head(path)
-    sums_path = path.with_name(SUMS)
+    sums_path = named.with_name(SUMS)
     sums = _parsed(sums_path, checksums.parse, _text(_small(sums_path))) if sums_path.is_file() else ()
-    manifest_path, record = _manifest(path, sums)
-    map_path, block_map = _block_map(path, record, sums)
-    digest = _promised(path, record, sums)
+    manifest_path, record = _manifest(named, sums)
+    map_path, block_map = _block_map(named, record, sums)
+    digest = _promised(named, record, sums)
     if record and record.image.size != size:
         raise ContentMalformed(
             f"the image has {size} bytes, its manifest says {record.image.size}",
-            where=str(path),
+            where=str(named),
             hint="the image is cut short, or is not the one of this manifest: build it again",
         )
     image = SourceImage(path, size, head, block_map, digest)
-    listed = sums_path if digest_in(sums, path) else None
+    listed = sums_path if digest_in(sums, named) else None
     return Beside(image, record, sums, tuple(found for found in (listed, manifest_path, map_path) if found))
-
-
-def raw_beside(path: Path) -> Path | None:
-    """For a packed image (`x.img.zst`) the raw one beside it (`x.img`), when it is there."""
-    raw = path.with_suffix("")
-    return raw if path.suffix in PACKED and raw.is_file() else None
 
 
 def digest_in(sums: tuple[checksums.ChecksumLine, ...], path: Path) -> Digest | None:

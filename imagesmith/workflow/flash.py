@@ -6,6 +6,7 @@ Nothing is written to any device before all devices were looked at and all quest
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,18 +75,18 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
     Raises UsageError, DeviceRefused (with every reason for every device), ContentMalformed and so on while nothing is
     written yet; Interrupted at any time. Later failures are in the outcomes.
     """
-    raw = choose_image(request, current_plan_id, listener)
-    image = look_beside(raw.path).image
-    listener(Noted(f"image: {_described(raw, image)}"))
-    if image.block_map is None:
-        listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
-    plans = [plan_flash(device, image) for device in choose_devices(request, image)]
-    for plan in plans:
-        if plan.note:
-            listener(Warned(plan.note, "look at the image with `imagesmith inspect`"))
-    if not request.yes:
-        _ask_all(plans, raw, ask)
-    return tuple(_write_one(plan, listener) for plan in plans)
+    with choose_image(request, current_plan_id, listener) as raw:
+        image = look_beside(raw.path, raw.named).image
+        listener(Noted(f"image: {_described(raw, image)}"))
+        if image.block_map is None:
+            listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
+        plans = [plan_flash(device, image) for device in choose_devices(request, image)]
+        for plan in plans:
+            if plan.note:
+                listener(Warned(plan.note, "look at the image with `imagesmith inspect`"))
+        if not request.yes:
+            _ask_all(plans, raw, ask)
+        return tuple(_write_one(plan, listener) for plan in plans)
 
 
 def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
@@ -93,7 +94,9 @@ def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
     return next((outcome.error for outcome in outcomes if outcome.error), None)
 
 
-def choose_image(request: Request, current_plan_id: CurrentPlanId, listener: Listener) -> Raw:
+def choose_image(
+    request: Request, current_plan_id: CurrentPlanId, listener: Listener
+) -> contextlib.AbstractContextManager[Raw]:
     """The raw image that SOURCE means: a file, or the image built for a TARGET, or the one built last."""
     source = request.source
     if source is not None and (Path(source).exists() or "/" in source):
@@ -101,7 +104,7 @@ def choose_image(request: Request, current_plan_id: CurrentPlanId, listener: Lis
     built = last_built(request.output_dir) if source is None else find_built(request.output_dir, source)
     refuse_stale(built, current_plan_id)
     age = show_age(max(0.0, time.time() - built.built_at))
-    return Raw(built.path, f"{built.name}, built {age}")
+    return raw_image(built.path, listener, f"{built.name}, built {age}")
 
 
 def choose_devices(request: Request, image: SourceImage) -> tuple[Device, ...]:
@@ -183,7 +186,7 @@ def facts_of(plan: FlashPlan, raw: Raw) -> tuple[str, ...]:
 
 def _described(raw: Raw, image: SourceImage) -> str:
     note = f" ({raw.note})" if raw.note else ""
-    return f"{raw.path}{note}, {show_size(image.size)}"
+    return f"{raw.named}{note}, {show_size(image.size)}"
 
 
 def _write_one(plan: FlashPlan, listener: Listener) -> Outcome:

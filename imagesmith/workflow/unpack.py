@@ -1,42 +1,56 @@
-"""The raw image behind a path: the file itself, or the raw one that lies beside a packed one.
+"""The raw image behind a path: the file itself, the raw one beside a packed one, or a packed one expanded for now.
 
-Called by `workflow.flash` and `workflow.verify`. What a file is, is told by its content.
+Called by `workflow.flash` and `workflow.verify`. Expands into a temporary folder that only its owner may enter (an
+image may hold secrets), and removes it. What a file is, is told by its content.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagesmith.errors import IOFailed, UsageError
-from imagesmith.events import Listener, Noted
+from imagesmith.errors import IOFailed
+from imagesmith.events import Listener, Noted, StepFinished, StepStarted
 from imagesmith.sources import content
-from imagesmith.workflow.beside import raw_beside
+from imagesmith.sources.decompress import expand
+from imagesmith.workflow.beside import PACKED
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A raw image file, and a word about it for the user (its name and age)."""
+    """A raw image file. `named` is its place, or would be: beside it the map and manifest are looked for."""
 
     path: Path
+    named: Path
     note: str = ""
+    """A word for the user: its name and age."""
 
 
-def raw_image(path: Path, listener: Listener) -> Raw:
-    """Find the raw image. Raises IOFailed, ContentMalformed on what is no disk image, UsageError on a packed one."""
+@contextlib.contextmanager
+def raw_image(path: Path, listener: Listener, note: str = "") -> Iterator[Raw]:
+    """The raw image; a packed one is expanded to $TMPDIR or /var/tmp when the raw one is not beside it.
+
+    Raises IOFailed, NoSpace, ContentMalformed on what is damaged or no disk image.
+    """
     kind = content.detect(_head(path), str(path))
+    named = path.with_suffix("") if kind != "raw" and path.suffix in PACKED else path
     if kind == "raw":
-        return Raw(path)
-    raw = raw_beside(path)
-    if raw and content.detect(_head(raw), str(raw)) == "raw":
-        listener(Noted(f"{path.name} is packed ({kind}); the raw {raw.name} beside it is used"))
-        return Raw(raw)
-    # Here is the place for expanding while writing, with the blocks that nothing maps left out.
-    raise UsageError(
-        f"is packed ({kind}) and the raw image is not beside it",
-        where=str(path),
-        hint="unpack it first, in the same folder, so that its block map and manifest are found",
-    )
+        yield Raw(path, path, note)
+    elif named != path and named.is_file() and content.detect(_head(named), str(named)) == "raw":
+        listener(Noted(f"{path.name} is packed ({kind}); the raw {named.name} beside it is used"))
+        yield Raw(named, named, note)
+    else:
+        # Here is the place for expanding while writing, leaving out the blocks that nothing maps.
+        with tempfile.TemporaryDirectory(prefix="imagesmith-", dir=os.environ.get("TMPDIR") or "/var/tmp") as folder:
+            target = Path(folder) / named.name
+            listener(StepStarted("expand", f"{path} ({kind}) to {target}, which is removed afterwards"))
+            expand(path, target, listener=listener)
+            listener(StepFinished("expand"))
+            yield Raw(target, named, note or f"expanded from {path}")
 
 
 def _head(path: Path) -> bytes:

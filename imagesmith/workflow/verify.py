@@ -40,19 +40,19 @@ def verify_image(path: Path, listener: Listener) -> Verified:
     Raises DigestMismatch (bytes), ContentMalformed (a broken or foreign side file), UsageError when nothing lies
     beside the image that could speak for it.
     """
-    raw = raw_image(path, listener)
-    beside = look_beside(raw.path)
-    if not beside.found:
-        raise UsageError(
-            "nothing lies beside it to compare it with (SHA256SUMS, manifest, block map)",
-            where=str(raw.path),
-            hint="to compare it with a card, give the card as a second argument",
-        )
-    with _opened(raw.path) as source:
-        _check_image(beside.image, source, listener)
-    facts = [f"agrees with {found.name}" for found in beside.found]
-    facts += _check_listed(raw.path, beside)
-    return Verified(raw.path, tuple(facts))
+    with raw_image(path, listener) as raw:
+        beside = look_beside(raw.path, raw.named)
+        if not beside.found:
+            raise UsageError(
+                "nothing lies beside it to compare it with (SHA256SUMS, manifest, block map)",
+                where=str(raw.named),
+                hint="to compare it with a card, give the card as a second argument",
+            )
+        with _opened(raw.path) as source:
+            _check_image(beside.image, source, listener)
+        facts = [f"agrees with {found.name}" for found in beside.found]
+        facts += _check_listed(raw.named, beside)
+        return Verified(raw.named, tuple(facts))
 
 
 def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
@@ -61,26 +61,26 @@ def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
     The image is checked first, so that a difference is the card's. Raises ReadbackDiffers with offsets, DeviceRefused,
     IOFailed and what `verify_image` raises but for UsageError: an image with nothing beside it is compared whole.
     """
-    raw = raw_image(path, listener)
-    image = look_beside(raw.path).image
-    device = _device(device_path)
-    if device.size < image.size:
-        raise DeviceRefused(
-            f"has only {show_size(device.size)} ({device.size} bytes), the image {image.size}: it can't hold it",
-            where=device.path,
-        )
-    plan = plan_flash(device, image)
-    with _opened(raw.path) as source, open_for_reading(device) as medium:
-        spans = _check_image(image, source, listener)
-        listener(StepStarted(readback.STEP, device.path))
-        found = _compare(plan, spans, medium, source, listener)
-        listener(StepFinished(readback.STEP))
-    if found:
-        failure = readback.failure(found, device.path)
-        failure.hint = "it was changed since it was written (was it booted?), or the card does not keep its bytes"
-        raise failure
-    fact = f"{device.path} holds {show_size(plan.body_bytes)} of it, read back uncached"
-    return Verified(raw.path, (fact,))
+    with raw_image(path, listener) as raw:
+        image = look_beside(raw.path, raw.named).image
+        device = _device(device_path)
+        if device.size < image.size:
+            raise DeviceRefused(
+                f"has only {show_size(device.size)} ({device.size} bytes), the image {image.size}: it can't hold it",
+                where=device.path,
+            )
+        plan = plan_flash(device, image)
+        with _opened(raw.path) as source, open_for_reading(device) as medium:
+            spans = _check_image(image, source, listener)
+            listener(StepStarted(readback.STEP, device.path))
+            found = _compare(plan, spans, medium, source, listener)
+            listener(StepFinished(readback.STEP))
+        if found:
+            failure = readback.failure(found, device.path)
+            failure.hint = "it was changed since it was written (was it booted?), or the card does not keep its bytes"
+            raise failure
+        fact = f"{device.path} holds {show_size(plan.body_bytes)} of it, read back uncached"
+        return Verified(raw.named, (fact,))
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults.badcard import bad_card
-from faults.disks import dirty_disk, loop_device, make_image, map_of, needs_root
+from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root
 
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, Interrupted, ReadbackDiffers, UsageError
 from imagesmith.events import Event, Noted
@@ -236,3 +236,18 @@ def test_a_packed_image_means_the_raw_one_beside_it(tmp_path: Path) -> None:
         (outcome,) = Voice().run(Request(str(packed), (device,), tmp_path))
     assert outcome.receipt
     assert outcome.receipt.plan.image.path == image
+
+
+def test_a_packed_image_alone_is_expanded_for_now_and_its_map_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, voice = with_map(tmp_path), Voice()
+    mapped = map_of(image).mapped_bytes
+    call("zstd", "-q", "--rm", image)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = voice.run(Request(str(image) + ".zst", (device,), tmp_path))
+    assert outcome.receipt
+    assert outcome.receipt.written == mapped
+    assert list((tmp_path / "tmp").iterdir()) == []
