@@ -25,7 +25,6 @@ from imagesmith import tools
 from imagesmith.errors import BootFailed, ToolMissing
 
 _OLDEST = (10, 0)
-_PRESS_EVERY_S = 5.0
 _ANSWER_S = 5.0
 
 
@@ -132,13 +131,13 @@ class Guest:
         self.transcript.flush()
         return data
 
-    def power_off(self, wait_s: float) -> bool:
+    def power_off(self, wait_s: float, press_every_s: float = 5.0) -> bool:
         """Press the power button; whether the guest went down by itself within `wait_s`. Keeps the transcript."""
         until, press = time.monotonic() + wait_s, 0.0
         while (now := time.monotonic()) < until:
             if now >= press:
                 # A press is lost on a guest whose logind does not watch the button yet, so it is repeated.
-                press = now + _PRESS_EVERY_S
+                press = now + press_every_s
                 with contextlib.suppress(OSError, BootFailed):
                     self._control.command("system_powerdown")
             if self.read(min(1.0, until - now)) is None:

@@ -1,6 +1,7 @@
 """The console's story: how far a guest has come, and when waiting is pointless."""
 
 import hashlib
+import itertools
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,7 @@ def test_a_healthy_story_is_told_in_order() -> None:
 def test_where_the_bytes_are_cut_does_not_matter(cuts: list[int]) -> None:
     whole = STORY + report(hostname="vm", failed_units="", cmdline="a=b c")
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    console = heard(*(whole[a:b] for a, b in zip(edges, edges[1:], strict=False)))
+    console = heard(*(whole[a:b] for a, b in itertools.pairwise(edges)))
     assert console.facts == {"hostname": "vm", "failed_units": "", "cmdline": "a=b c"}
 
 
