@@ -78,11 +78,13 @@ step_state() {
     sed -n 's/^state=//p' "$MARKERS/$1" 2>/dev/null | grep . || echo pending
 }
 
-# step_names: the installed steps in the order in which they run.
+# step_names: the installed steps in the order in which they run. A name with a dot is some tool's leftover.
 step_names() {
     for path in "$LIB"/steps/[0-9][0-9]-*; do
-        if [ -f "$path" ]; then
-            basename "$path"
-        fi
+        name=${path##*/}
+        case $name in
+        *.*) ;;
+        *) [ ! -f "$path" ] || printf '%s\n' "$name" ;;
+        esac
     done
 }

@@ -23,8 +23,8 @@ class Json(str):
 
 def to_json(value: object) -> Json:
     """A value as JSON that YAML reads alike: ASCII, and characters beyond the BMP as YAML's \\U escape."""
-    if isinstance(value, tuple):
-        value = list(value)
+    if isinstance(value, StrictUndefined):
+        str(value)  # raises, with the name
     return Json(_SURROGATES.sub(_one_escape, json.dumps(value, ensure_ascii=True)))
 
 

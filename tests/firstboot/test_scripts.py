@@ -1,0 +1,50 @@
+"""All scripts: clean by shellcheck, plain POSIX sh, careful by themselves; units that systemd takes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagesmith import resources
+from imagesmith.families import payload_files, promises
+
+FIRSTBOOT = Path(__file__).parents[2] / "firstboot"
+PROGRAMS = [FIRSTBOOT / "run", FIRSTBOOT / "report", *sorted((FIRSTBOOT / "steps").iterdir())]
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", [*PROGRAMS, FIRSTBOOT / "lib.sh"], ids=lambda path: path.name)
+def test_shellcheck_is_content(script: Path) -> None:
+    done = subprocess.run(
+        ["shellcheck", "-s", "sh", "-x", "-P", FIRSTBOOT.parent, script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("script", PROGRAMS, ids=lambda path: path.name)
+def test_a_script_stops_at_its_first_failure(script: Path) -> None:
+    assert script.read_text().startswith("#!/bin/sh\n#")
+    assert "\nset -eu\n" in script.read_text()
+
+
+@pytest.mark.parametrize("script", PROGRAMS, ids=lambda path: path.name)
+def test_a_script_can_be_run_as_it_lies_here(script: Path) -> None:
+    assert script.stat().st_mode & 0o111 == 0o111
+
+
+def test_every_step_is_promised_to_be_done() -> None:
+    assert payload_files.step_names(resources.materials()) == promises.STEPS
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("unit", ["imagesmith-firstboot.service", "imagesmith-report.service"])
+def test_systemd_understands_the_units(unit: str, tmp_path: Path) -> None:
+    # The programs are not where the unit says, so only complaints about the unit's own lines count.
+    copy = tmp_path / unit
+    copy.write_text((FIRSTBOOT / unit).read_text().replace("/usr/lib/imagesmith/", "/usr/bin/true "))
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if unit in line]
+    assert complaints == []
