@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -146,6 +147,14 @@ def spawn(
         pass_fds=tuple(pass_fds),
         start_new_session=new_session,
     )
+
+
+def version(name: str) -> str:
+    """The version that a program tells of itself, as `1.47.2`; `unknown` when it tells none. Raises ToolMissing."""
+    tool = TOOLS.get(name)
+    done = run([name, *(tool.version_argv if tool else ("--version",))], expect=None, timeout_s=20)
+    found = re.search(r"\d+(\.\d+)+", (done.stdout + done.stderr).decode("utf-8", "replace"))
+    return found[0] if found else "unknown"
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:

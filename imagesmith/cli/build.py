@@ -1,0 +1,127 @@
+"""The commands that make images: `fetch` and `build`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from imagesmith.cli.options import complete_target, json_option, target_argument, target_options
+from imagesmith.cli.progress import listener_for
+from imagesmith.errors import UsageError
+from imagesmith.formats.canonical import to_plain
+from imagesmith.model import Image
+from imagesmith.sources.cache import Cache
+from imagesmith.units import show_size
+from imagesmith.workflow.build import BuildOptions, Compression, build, obtain, plan
+from imagesmith.workflow.built import record_build
+from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
+
+_insecure_option = click.option(
+    "--insecure-unverified", "insecure", is_flag=True, help="Take a base that no digest or signature vouches for."
+)
+
+
+@click.command("fetch", short_help="Get a base image, verified, into the cache.")
+@target_argument
+@target_options
+@_insecure_option
+@json_option
+@click.pass_context
+def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_json: bool) -> None:
+    """Get the base image of TARGET into the cache, verified and unpacked.
+
+    After it a build needs no network.
+
+    \b
+    Examples:
+      imagesmith fetch rpi4-worker
+      imagesmith fetch rpi4-worker --base debian
+    """
+    base = obtain(plan(wanted(choice)), Cache.default(), insecure=insecure, listener=listener_for(ctx))
+    if as_json:
+        click.echo(json.dumps({"result": {"base": to_plain(replace(base, packages=()))}}))
+        return
+    click.echo(f"{base.path}: {show_size(base.size)}, {base.digest}")
+    click.echo(f"trusted because it is {base.trust}")
+
+
+@click.command("build", short_help="Make the image of a node, or of all nodes.")
+@click.argument("target", metavar="[TARGET]", required=False, shell_complete=complete_target)
+@target_options
+@click.option("--all", "everything", is_flag=True, help="Build every node of the inventory.")
+@click.option("--output", metavar="DIR", default="out", show_default=True, type=click.Path(path_type=Path),
+              help="Where images go, one folder each.")  # fmt: skip
+@click.option("--compress", type=click.Choice(["zst", "xz", "none"]), default="zst", show_default=True,
+              help="Of the copy beside the raw image.")  # fmt: skip
+@_insecure_option
+@json_option
+@click.pass_context
+def build_command(
+    ctx: click.Context,
+    choice: TargetChoice,
+    everything: bool,
+    output: Path,
+    compress: Compression,
+    insecure: bool,
+    as_json: bool,
+) -> None:
+    """Make the image of TARGET: a node of the inventory, a profile's name, or a
+    profile's file.
+
+    Needs no root and mounts nothing. The same inputs give the same bytes.
+
+    \b
+    Examples:
+      imagesmith build node-1
+      imagesmith build --all
+      imagesmith build rpi4-worker --base debian --ssh-key ~/.ssh/id_ed25519.pub
+    """
+    if bool(choice.target) == everything:
+        raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith build -h")
+    targets = all_wanted(choice) if everything else (wanted(choice),)
+    options = BuildOptions(output, compress, insecure, _source_date_epoch())
+    listener = listener_for(ctx)
+    cache, images = Cache.default(), list[Image]()
+    for one in targets:
+        images.append(build(plan(one, epoch=options.epoch), options, cache, listener))
+    record_build(output, images, targets=_typed(choice, targets), options=_rebuilding(choice, options))
+    if as_json:
+        click.echo(json.dumps({"result": {"images": [to_plain(image) for image in images]}}))
+        return
+    for image in images:
+        click.echo(f"{image.path}  {show_size(image.size)}  {image.digest}")
+    click.echo(f"next: imagesmith boot {images[0].name}   or   imagesmith flash {_first(images)}/dev/sdX")
+
+
+def _first(images: list[Image]) -> str:
+    return "" if len(images) == 1 else f"{images[0].name} "
+
+
+def _typed(choice: TargetChoice, targets: tuple[Wanted, ...]) -> dict[str, str]:
+    """Image name to the TARGET as it was typed; with --all that is the node's name."""
+    return {one.node.name: choice.target or one.node.name for one in targets}
+
+
+def _rebuilding(choice: TargetChoice, options: BuildOptions) -> dict[str, str]:
+    """The options that change the plan, as `boot` and `flash` need them to plan it anew."""
+    written = {
+        "cluster": str(choice.cluster.absolute()) if choice.cluster else "",
+        "no_cluster": "yes" if choice.no_cluster else "",
+        "base": choice.base,
+        "hostname": choice.hostname,
+        "ssh_key_files": "\n".join(str(path.absolute()) for path in choice.ssh_key_files),
+        "overrides": json.dumps(dict(choice.overrides)) if choice.overrides else "",
+        "epoch": str(options.epoch) if options.epoch else "",
+    }
+    return {key: value for key, value in written.items() if value}
+
+
+def _source_date_epoch() -> int:
+    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isascii() or not text.isdecimal():
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}, not a number of seconds", hint="unset it")
+    return int(text)

@@ -1,0 +1,142 @@
+"""The command line: the group of commands, and the one place where a failure is shown and becomes an exit code.
+
+Commands are imported when they are called, so that `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from imagesmith import __version__
+from imagesmith.errors import ImagesmithError, Interrupted, UsageError
+from imagesmith.profile.schema import did_you_mean
+
+_COMMANDS = {
+    "init": "plan:init_command",
+    "profiles": "plan:profiles_group",
+    "plan": "plan:plan_command",
+    "fetch": "build:fetch_command",
+    "build": "build:build_command",
+    "inspect": "image:inspect_command",
+    "verify": "flash:verify_command",
+    "devices": "flash:devices_command",
+    "flash": "flash:flash_command",
+    "boot": "boot:boot_command",
+    "cache": "cache:cache_group",
+    "update": "cache:update_command",
+    "doctor": "doctor:doctor_command",
+    "completion": "doctor:completion_command",
+}
+"""Command to `module:object` in this package, in the order in which a person needs them."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"imagesmith.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise UsageError(
+                f"there is no command {args[0][:80]!r}{did_you_mean(args[0], _COMMANDS)}", hint="see imagesmith --help"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="imagesmith")
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Node images for a small cluster: built, verified, flashed, and booted to
+    prove it.
+
+    \b
+    From nothing to a tested image:
+      imagesmith init
+      imagesmith build qemu-x86-worker
+      imagesmith boot qemu-x86-worker
+      imagesmith flash /dev/sdX
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, see docs/scripting.md. The console script calls this."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        answer = group.main(args=words, prog_name="imagesmith", standalone_mode=False)
+        sys.stdout.flush()
+        # click answers the exit code of --help and ctx.exit(), and a command's own return value.
+        return answer if isinstance(answer, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        return _show(Interrupted("stopped; nothing half-made was left under a final name"), as_json)
+    except click.ClickException as error:
+        return _show(_from_click(error), as_json)
+    except ImagesmithError as error:
+        return _show(error, as_json)
+    except BrokenPipeError:
+        # Whoever read our answer went away; nothing more can be told there, and nothing shall be tried at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 6
+    except Exception as error:
+        return _show(_from_bug(error), as_json)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _from_click(error: click.ClickException) -> UsageError:
+    usage = f"see imagesmith {error.ctx.info_name} --help" if _in_command(error) else "see imagesmith --help"
+    return UsageError(error.format_message(), hint=usage)
+
+
+def _in_command(error: click.ClickException) -> bool:
+    ctx = getattr(error, "ctx", None)
+    return ctx is not None and ctx.parent is not None
+
+
+def _from_bug(error: Exception) -> ImagesmithError:
+    if os.environ.get("IMAGESMITH_DEBUG"):
+        traceback.print_exc()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return ImagesmithError(
+        f"this is a bug in imagesmith: {type(error).__name__}: {error} ({place.name}, line {place.lineno})",
+        hint="run it again with IMAGESMITH_DEBUG=1 and report what it prints",
+    )
+
+
+def _show(error: ImagesmithError, as_json: bool) -> int:
+    try:
+        if as_json:
+            click.echo(json.dumps({"error": error.facts()}, ensure_ascii=False))
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        if error.hint:
+            click.echo(f"       {click.style('what to do:', bold=True)} {error.hint}", err=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

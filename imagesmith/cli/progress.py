@@ -1,0 +1,134 @@
+"""How long work is told: a bar on a terminal, plain lines in a pipe, NDJSON events with --json.
+
+stdout is the answer, stderr the telling; with --json both are on stdout as one object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+
+import click
+from tqdm import tqdm
+
+from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
+from imagesmith.units import show_size
+
+_PLAIN_EVERY_S = 5.0
+_JSON_EVERY_S = 1.0
+
+
+def listener_for(ctx: click.Context) -> Listener:
+    """The voice that fits: the command's --json, else whether stderr is a terminal."""
+    if ctx.params.get("as_json"):
+        return _Json()
+    return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+class _Json:
+    """One object a line; progress at most once a second, and always its end."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.done != event.total and now < self._next.get(event.step, 0):
+                return
+            self._next[event.step] = now + _JSON_EVERY_S
+        click.echo(json.dumps({"event": type(event).__name__, **asdict(event)}, ensure_ascii=False))
+
+
+class _Lines:
+    """Plain lines on stderr, for pipes and logs: every few seconds how far it is."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, _Rate] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            rate = self._rates.setdefault(event.step, _Rate(event.done))
+            if rate.due(event):
+                click.echo(f"{event.step}: {rate.told(event)}", err=True)
+            return
+        if isinstance(event, StepStarted):
+            self._rates.pop(event.step, None)
+        line = _line(event)
+        if line:
+            click.echo(line, err=True)
+
+
+class _Rate:
+    """What became of a step since it was first heard of."""
+
+    def __init__(self, done: int) -> None:
+        self._first, self._since = done, time.monotonic()
+        self._next = self._since + _PLAIN_EVERY_S
+
+    def due(self, event: Progress) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _PLAIN_EVERY_S
+        return True
+
+    def told(self, event: Progress) -> str:
+        speed = (event.done - self._first) / max(time.monotonic() - self._since, 0.001)
+        of = f" of {_amount(event, event.total)}" if event.total else ""
+        left = f", {(event.total - event.done) / speed:.0f} s left" if event.total and speed > 0 else ""
+        return f"{_amount(event, event.done)}{of}, {_amount(event, int(speed))}/s{left}"
+
+
+class _Bars:
+    """One tqdm bar for the step at work; lines scroll above it."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+        self._step = ""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._advance(event)
+            return
+        if isinstance(event, (StepStarted, StepFinished)):
+            self._close()
+        line = _line(event)
+        if line:
+            tqdm.write(line, file=sys.stderr)
+
+    def _advance(self, event: Progress) -> None:
+        if self._bar is None or self._step != event.step:
+            self._close()
+            self._step = event.step
+            in_bytes = event.unit == "B"
+            self._bar = tqdm(
+                desc=f"  {event.step}", total=event.total or None, initial=event.done, unit=event.unit.strip("s"),
+                unit_scale=in_bytes, unit_divisor=1024, leave=False, dynamic_ncols=True, file=sys.stderr,
+            )  # fmt: skip
+        if event.total and self._bar.total != event.total:
+            self._bar.total = event.total
+        self._bar.update(max(event.done - self._bar.n, 0))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _line(event: StepStarted | StepFinished | Noted | Warned) -> str:
+    match event:
+        case StepStarted(step, detail):
+            return f"{step}: {detail}" if detail else f"{step} ..."
+        case StepFinished(step, detail):
+            return f"{step}: {detail}" if detail else ""
+        case Noted(message):
+            return f"  {message}"
+        case Warned(message, hint):
+            return f"warning: {message}" + (f"\n         {hint}" if hint else "")
+
+
+def _amount(event: Progress, value: int) -> str:
+    return show_size(value) if event.unit == "B" else str(value)
