@@ -99,7 +99,8 @@ def choose_image(
 ) -> contextlib.AbstractContextManager[Raw]:
     """The raw image that SOURCE means: a file, or the image built for a TARGET, or the one built last."""
     source = request.source
-    if source is not None and (Path(source).exists() or "/" in source):
+    # A folder of a TARGET's name is no image; a pipe or device is told as what it is.
+    if source is not None and ("/" in source or (Path(source).exists() and not Path(source).is_dir())):
         return raw_image(Path(source), listener)
     built = last_built(request.output_dir) if source is None else find_built(request.output_dir, source)
     refuse_stale(built, current_plan_id)

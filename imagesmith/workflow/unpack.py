@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagesmith.errors import IOFailed
+from imagesmith.errors import IOFailed, UsageError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted
 from imagesmith.sources import content
 from imagesmith.sources.decompress import expand
@@ -34,7 +34,7 @@ class Raw:
 def raw_image(path: Path, listener: Listener, note: str = "") -> Iterator[Raw]:
     """The raw image; a packed one is expanded to $TMPDIR or /var/tmp when the raw one is not beside it.
 
-    Raises IOFailed, NoSpace, ContentMalformed on what is damaged or no disk image.
+    Raises UsageError, IOFailed, NoSpace, ContentMalformed on what is damaged or no disk image.
     """
     kind = content.detect(_head(path), str(path))
     named = path.with_suffix("") if kind != "raw" and path.suffix in PACKED else path
@@ -54,6 +54,9 @@ def raw_image(path: Path, listener: Listener, note: str = "") -> Iterator[Raw]:
 
 
 def _head(path: Path) -> bytes:
+    # Opening a pipe would wait for ever, reading a device would never end.
+    if path.exists() and not path.is_file():
+        raise UsageError("is no regular file", where=str(path), hint="give an image file as the source")
     try:
         with path.open("rb") as file:
             return file.read(content.HEAD)

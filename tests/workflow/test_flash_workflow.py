@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from faults.badcard import bad_card
-from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root
+from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root, random_bytes
 
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, Interrupted, ReadbackDiffers, UsageError
 from imagesmith.events import Event, Noted
@@ -32,7 +33,7 @@ def built(folder: Path, *names: str, plan_id: str = "a" * 64) -> None:
     for name in names:
         path = folder / f"{name}.img"
         if not path.exists():
-            path.write_bytes(b"x" * MiB + name.encode())
+            path.write_bytes(random_bytes(MiB, 7))
         images.append(Image(name, path, None, 0, Digest.of(b""), plan_id, path, path))
     record_build(folder, images)
 
@@ -251,3 +252,18 @@ def test_a_packed_image_alone_is_expanded_for_now_and_its_map_is_used(
     assert outcome.receipt
     assert outcome.receipt.written == mapped
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_pipe_or_a_disk_as_the_source_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for source in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UsageError, match="no regular file"):
+            Voice().run(Request(str(source), ("/dev/null",), tmp_path))
+
+
+def test_a_folder_of_the_targets_name_is_not_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(tmp_path, "node-1")
+    (tmp_path / "node-1").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DeviceRefused, match="a character device"):
+        Voice().run(Request("node-1", ("/dev/null",), tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from faults.disks import FAT, call, dirty_disk, image_of, listed, loop_device, m
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, ReadbackDiffers, UsageError
 from imagesmith.events import unheard
 from imagesmith.flash.write import flash
-from imagesmith.formats import bmap
+from imagesmith.formats import bmap, manifest
+from imagesmith.formats.canonical import canonical_json
+from imagesmith.formats.manifest import BaseRecord, ImageRecord, Manifest
+from imagesmith.model import Digest
 from imagesmith.planning.flash import plan_flash
 from imagesmith.units import MiB
 from imagesmith.workflow.verify import verify_device, verify_image
@@ -84,6 +88,42 @@ def test_a_packed_copy_is_checked_too(tmp_path: Path) -> None:
     assert "i.img.zst agrees with its checksum" in verify_image(image, unheard).facts
     flip(tmp_path / "i.img.zst", 1000)
     with pytest.raises(DigestMismatch, match="promised"):
+        verify_image(image, unheard)
+
+
+def with_manifest(image: Path, /, **changed: object) -> None:
+    record = ImageRecord(image.stat().st_size, Digest.of(image.read_bytes()))
+    plan: dict[str, object] = {"name": "i"}
+    made = Manifest(
+        imagesmith="1", name="i", plan_id=hashlib.sha256(canonical_json(plan)).hexdigest(), plan=plan,
+        architecture="arm64", hostname="i", epoch=1, base=BaseRecord(record.digest, None, "", 1), image=record,
+        block_map="other.bmap", files=(), packages=(), tools={}, machine=None, promises=(),
+    )  # fmt: skip
+    image.with_suffix(".manifest.json").write_bytes(manifest.encode(replace(made, **changed)))  # type: ignore[arg-type]
+
+
+def test_a_manifest_speaks_for_the_image_and_names_its_map(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    with_manifest(image)
+    (tmp_path / "other.bmap").write_text(bmap.encode(map_of(image)))
+    assert verify_image(image, unheard).facts == ("agrees with i.manifest.json", "agrees with other.bmap")
+    flip(image, 28 * MiB)
+    with pytest.raises(DigestMismatch, match="promised"):
+        verify_image(image, unheard)
+
+
+def test_a_manifest_of_another_size_is_told(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    with_manifest(image, image=ImageRecord(7, Digest.of(b"")))
+    with pytest.raises(ContentMalformed, match="its manifest says 7"):
+        verify_image(image, unheard)
+
+
+def test_a_manifest_and_sums_of_two_builds_are_told(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    with_manifest(image)
+    (tmp_path / "SHA256SUMS").write_text(f"{'1' * 64}  i.img\n")
+    with pytest.raises(DigestMismatch, match="promise different bytes"):
         verify_image(image, unheard)
 
 
