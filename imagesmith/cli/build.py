@@ -16,8 +16,9 @@ from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Image
 from imagesmith.sources.cache import Cache
 from imagesmith.units import show_size
-from imagesmith.workflow.build import BuildOptions, Compression, build, obtain, plan
+from imagesmith.workflow.build import BuildOptions, Compression, build, obtain
 from imagesmith.workflow.built import record_build
+from imagesmith.workflow.planned import lock_file, plan, remembered
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 
 _insecure_option = click.option(
@@ -41,7 +42,8 @@ def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_j
       imagesmith fetch rpi4-worker
       imagesmith fetch rpi4-worker --base debian
     """
-    base = obtain(plan(wanted(choice)), Cache.default(), insecure=insecure, listener=listener_for(ctx))
+    build_plan = plan(wanted(choice), lock_file(choice))
+    base = obtain(build_plan, Cache.default(), insecure=insecure, listener=listener_for(ctx))
     if as_json:
         click.echo(json.dumps({"result": {"base": to_plain(replace(base, packages=()))}}))
         return
@@ -87,8 +89,8 @@ def build_command(
     listener = listener_for(ctx)
     cache, images = Cache.default(), list[Image]()
     for one in targets:
-        images.append(build(plan(one, epoch=options.epoch), options, cache, listener))
-    record_build(output, images, targets=_typed(choice, targets), options=_rebuilding(choice, options))
+        images.append(build(plan(one, lock_file(choice), epoch=options.epoch), options, cache, listener))
+    record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:
         click.echo(json.dumps({"result": {"images": [to_plain(image) for image in images]}}))
         return
@@ -104,20 +106,6 @@ def _first(images: list[Image]) -> str:
 def _typed(choice: TargetChoice, targets: tuple[Wanted, ...]) -> dict[str, str]:
     """Image name to the TARGET as it was typed; with --all that is the node's name."""
     return {one.node.name: choice.target or one.node.name for one in targets}
-
-
-def _rebuilding(choice: TargetChoice, options: BuildOptions) -> dict[str, str]:
-    """The options that change the plan, as `boot` and `flash` need them to plan it anew."""
-    written = {
-        "cluster": str(choice.cluster.absolute()) if choice.cluster else "",
-        "no_cluster": "yes" if choice.no_cluster else "",
-        "base": choice.base,
-        "hostname": choice.hostname,
-        "ssh_key_files": "\n".join(str(path.absolute()) for path in choice.ssh_key_files),
-        "overrides": json.dumps(dict(choice.overrides)) if choice.overrides else "",
-        "epoch": str(options.epoch) if options.epoch else "",
-    }
-    return {key: value for key, value in written.items() if value}
 
 
 def _source_date_epoch() -> int:

@@ -13,6 +13,7 @@ from imagesmith.errors import UsageError
 from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.units import show_size
 from imagesmith.workflow.locking import update
+from imagesmith.workflow.planned import lock_file
 from imagesmith.workflow.target import TargetChoice, wanted
 
 _DAY_S = 86400
@@ -85,7 +86,7 @@ def update_command(ctx: click.Context, choice: TargetChoice, as_json: bool) -> N
     Example:
       imagesmith update rpi4-worker
     """
-    changes = update(wanted(choice), Cache.default(), listener_for(ctx))
+    changes = update(wanted(choice), lock_file(choice), Cache.default(), listener_for(ctx))
     if as_json:
         click.echo(json.dumps({"result": {"changes": list(changes)}}))
         return

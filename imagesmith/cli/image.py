@@ -27,7 +27,8 @@ def inspect_command(ctx: click.Context, image: Path, as_json: bool) -> None:
     Example:
       imagesmith inspect out/node-1/node-1.img
     """
-    report = inspect(raw_image(image, listener_for(ctx)).path)
+    with raw_image(image, listener_for(ctx)) as raw:
+        report = inspect(raw.path)
     if as_json:
         click.echo(json.dumps({"result": asdict(report)}))
         return

@@ -19,6 +19,7 @@ import click
 from imagesmith import __version__
 from imagesmith.errors import ImagesmithError, Interrupted, UsageError
 from imagesmith.profile.schema import did_you_mean
+from imagesmith.workflow.built import Built
 
 _COMMANDS = {
     "init": "plan:init_command",
@@ -76,6 +77,14 @@ def group(ctx: click.Context) -> None:
       imagesmith boot qemu-x86-worker
       imagesmith flash /dev/sdX
     """
+    ctx.meta["imagesmith.current_plan_id"] = _current_plan_id
+
+
+def _current_plan_id(built: Built) -> str:
+    """Given to `boot` and `flash`, which refuse an image whose plan has changed."""
+    from imagesmith.workflow.planned import current_plan_id
+
+    return current_plan_id(built)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,13 +116,8 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 def _from_click(error: click.ClickException) -> UsageError:
-    usage = f"see imagesmith {error.ctx.info_name} --help" if _in_command(error) else "see imagesmith --help"
-    return UsageError(error.format_message(), hint=usage)
-
-
-def _in_command(error: click.ClickException) -> bool:
-    ctx = getattr(error, "ctx", None)
-    return ctx is not None and ctx.parent is not None
+    ctx: click.Context | None = getattr(error, "ctx", None)
+    return UsageError(error.format_message(), hint=f"see {ctx.command_path if ctx else 'imagesmith'} --help")
 
 
 def _from_bug(error: Exception) -> ImagesmithError:

@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from imagesmith import resources
 from imagesmith.cli.options import json_option, target_argument, target_options
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Profile
-from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe, explain, explain_profile
 from imagesmith.profile.schema import did_you_mean
+from imagesmith.workflow.planned import lock_file, plan
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
 
@@ -103,13 +102,12 @@ def plan_command(choice: TargetChoice, as_json: bool) -> None:
       imagesmith plan rpi4-worker --base debian --ssh-key ~/.ssh/id_ed25519.pub
       imagesmith plan qemu-x86-worker --set timezone=Europe/Berlin --json
     """
-    found = wanted(choice)
-    plan = plan_build(found.profile, found.node, found.base, resources.materials())
-    facts = describe(plan)
+    build_plan = plan(wanted(choice), lock_file(choice))
+    facts = describe(build_plan)
     if as_json:
         _result(facts)
     else:
-        click.echo(explain(plan, facts["id"]), nl=False)
+        click.echo(explain(build_plan, facts["id"]), nl=False)
 
 
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -86,7 +87,7 @@ class _Bars:
     """One tqdm bar for the step at work; lines scroll above it."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None
         self._step = ""
 
     def __call__(self, event: Event) -> None:

@@ -1,0 +1,167 @@
+"""Build an image: a plan turns a verified base image into an image with a block map and a manifest.
+
+Called by `cli.build`. Reads like the sentence in docs/architecture.md; every step lives in the folder of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from imagesmith import RELEASED, __version__, tools
+from imagesmith.errors import ImagesmithError
+from imagesmith.events import Listener, Noted, StepFinished, StepStarted, Warned
+from imagesmith.formats import bmap, manifest, spdx
+from imagesmith.formats.canonical import plan_id, to_plain
+from imagesmith.formats.manifest import AppliedEdit, BaseRecord, ImageRecord, Manifest
+from imagesmith.image.allocation import used_ranges
+from imagesmith.image.apply import apply
+from imagesmith.image.grow import grow_root
+from imagesmith.image.raw import RawImage
+from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource, Image, ObtainedBase
+from imagesmith.output.publish import Staging
+from imagesmith.output.seal import Sealed, seal
+from imagesmith.secret import Secret, SecretRef
+from imagesmith.sources.bootstrap import obtain_debian
+from imagesmith.sources.cache import Cache
+from imagesmith.sources.obtain import obtain_file, obtain_http
+from imagesmith.units import show_size
+
+Compression = Literal["zst", "xz", "none"]
+_TOOLS = ("debugfs", "mcopy", "resize2fs")
+_LATER = ("*.log",)
+"""What other commands may put beside an image, as the boot test its transcript; a new build replaces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How to build, whatever is built."""
+
+    output: Path = Path("out")
+    compress: Compression = "zst"
+    insecure: bool = False
+    """Take a base that nothing vouches for (`--insecure-unverified`)."""
+    epoch: int = 0
+    """Time that written files bear (SOURCE_DATE_EPOCH); 0 = the base's own."""
+
+
+def obtain(build_plan: BuildPlan, cache: Cache, *, insecure: bool, listener: Listener) -> ObtainedBase:
+    """The verified raw base of a plan, from the cache or from its source."""
+    base = build_plan.base
+    match base.source:
+        case HttpSource():
+            return obtain_http(base, cache=cache, insecure=insecure, listener=listener)
+        case FileSource():
+            return obtain_file(base, cache=cache, listener=listener)
+        case DebianSource():
+            return obtain_debian(base, build_plan.architecture, cache=cache, listener=listener)
+
+
+def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: Listener) -> Image:
+    """Make the image of a plan and publish it in `options.output`/<name>/.
+
+    Raises what its steps raise; then nothing is left there but what was there before.
+    """
+    name = build_plan.name
+    try:
+        _mind_login(build_plan, listener)
+        listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
+        base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
+        listener(StepFinished("base", base.trust))
+        with Staging(options.output / name, also_ours=_LATER, listener=listener) as staging:
+            made, digests = _make(build_plan, base, options, staging, listener)
+            staging.publish(digests)
+        return _published(made, options.output / name)
+    except ImagesmithError as error:
+        raise error.within(f"while building {name}") from error
+
+
+def _make(
+    build_plan: BuildPlan, base: ObtainedBase, options: BuildOptions, staging: Staging, listener: Listener
+) -> tuple[Image, dict[str, str]]:
+    """Every file of the image in the staging folder, and the digests that are known by then, by file name."""
+    folder, name, epoch = staging.path, build_plan.name, build_plan.epoch or base.epoch or RELEASED
+    raw_path = folder / f"{name}.img"
+    packed = None if options.compress == "none" else folder / f"{name}.img.{options.compress}"
+    listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
+    with RawImage.copy_of(base.path, raw_path, listener) as raw:
+        if build_plan.base.min_root:
+            grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
+        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=_no_secret, listener=listener)
+        ranges = used_ranges(raw, listener)
+    listener(StepFinished("edit", "every edit read back, file systems clean"))
+    listener(StepStarted("seal", f"digest, block map, {options.compress}"))
+    sealed = seal(raw_path, ranges, compress=options.compress, packed=packed, listener=listener)
+    listener(
+        StepFinished("seal", f"{show_size(sealed.block_map.mapped_bytes)} of {show_size(sealed.size)} to be written")
+    )
+    record = _manifest(build_plan, base, epoch, sealed, applied)
+    beside = {
+        f"{name}.bmap": bmap.encode(sealed.block_map).encode(),
+        f"{name}.manifest.json": manifest.encode(record),
+        f"{name}.spdx.json": spdx.encode(record),
+    }
+    for file, data in beside.items():
+        staging.write(file, data)
+    digests = {raw_path.name: sealed.digest.hex}
+    if packed and sealed.packed_digest:
+        digests[packed.name] = sealed.packed_digest.hex
+    image = Image(
+        name=name,
+        path=raw_path,
+        packed=packed,
+        size=sealed.size,
+        digest=sealed.digest,
+        plan_id=record.plan_id,
+        block_map=folder / f"{name}.bmap",
+        manifest=folder / f"{name}.manifest.json",
+    )
+    return image, digests
+
+
+def _manifest(
+    build_plan: BuildPlan, base: ObtainedBase, epoch: int, sealed: Sealed, applied: tuple[AppliedEdit, ...]
+) -> Manifest:
+    plain = to_plain(build_plan)
+    assert isinstance(plain, Mapping)
+    return Manifest(
+        imagesmith=__version__,
+        name=build_plan.name,
+        plan_id=plan_id(build_plan),
+        plan=plain,
+        architecture=build_plan.architecture,
+        hostname=build_plan.node.name,
+        epoch=epoch,
+        base=BaseRecord(base.digest, base.published, base.trust, base.epoch),
+        image=ImageRecord(sealed.size, sealed.digest),
+        block_map=f"{build_plan.name}.bmap",
+        files=applied,
+        packages=base.packages,
+        tools={name: tools.version(name) for name in _TOOLS},
+        machine=build_plan.machine,
+        promises=build_plan.promises,
+    )
+
+
+def _published(image: Image, folder: Path) -> Image:
+    """The image under its final names."""
+    return replace(
+        image,
+        path=folder / image.path.name,
+        packed=folder / image.packed.name if image.packed else None,
+        block_map=folder / image.block_map.name,
+        manifest=folder / image.manifest.name,
+    )
+
+
+def _mind_login(build_plan: BuildPlan, listener: Listener) -> None:
+    if not build_plan.node.settings.ssh_keys:
+        listener(Warned(f"nobody will be able to log in to {build_plan.name}", hint="give a key: --ssh-key FILE"))
+    if not build_plan.node.cluster:
+        listener(Noted(f"{build_plan.name} is standalone: it joins nothing"))
+
+
+def _no_secret(ref: SecretRef) -> Secret:
+    raise ImagesmithError(f"the plan names the secret {ref.name!r}, but there is no vault")

@@ -1,0 +1,65 @@
+"""From what is wanted to its plan, with the base as `imagesmith.lock` pins it, now and when the image is used later.
+
+Called by every command that needs a plan or its id. Reads the lock; fetches nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from imagesmith import resources
+from imagesmith.formats.canonical import plan_id
+from imagesmith.model import BuildPlan
+from imagesmith.planning.build import plan_build
+from imagesmith.sources import lock
+from imagesmith.workflow.built import Built
+from imagesmith.workflow.target import TargetChoice, Wanted, wanted
+
+LOCK = "imagesmith.lock"
+
+
+def lock_file(choice: TargetChoice) -> Path:
+    """Where the lock of a choice is: beside its inventory, else in the current folder."""
+    return (choice.cluster.parent if choice.cluster else Path()) / LOCK
+
+
+def plan(found: Wanted, lock_path: Path, *, epoch: int = 0) -> BuildPlan:
+    """The plan of what is wanted. Raises DocumentInvalid for a broken lock and what `plan_build` raises."""
+    base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name)
+    return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch)
+
+
+def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
+    """What changes the plan, as text: `record_build` keeps it, `choice_of` brings it back."""
+    written = {
+        "cluster": str(choice.cluster.absolute()) if choice.cluster else "",
+        "no_cluster": "yes" if choice.no_cluster else "",
+        "base": choice.base,
+        "hostname": choice.hostname,
+        "ssh_key_files": "\n".join(str(path.absolute()) for path in choice.ssh_key_files),
+        "overrides": json.dumps(dict(choice.overrides)) if choice.overrides else "",
+        "epoch": str(epoch) if epoch else "",
+    }
+    return {key: value for key, value in written.items() if value}
+
+
+def choice_of(target: str, options: Mapping[str, str]) -> TargetChoice:
+    """The choice that `remembered` wrote down."""
+    return TargetChoice(
+        target,
+        Path(options["cluster"]) if "cluster" in options else None,
+        "no_cluster" in options,
+        options.get("base", ""),
+        options.get("hostname", ""),
+        tuple(Path(line) for line in options.get("ssh_key_files", "").splitlines()),
+        json.loads(options.get("overrides", "{}")),
+    )
+
+
+def current_plan_id(built: Built) -> str:
+    """The id of the plan that a built image would have if it were built again now, with the same options."""
+    choice = choice_of(built.target, built.options)
+    found = wanted(choice)
+    return plan_id(plan(found, lock_file(choice), epoch=int(built.options.get("epoch", "0"))))
