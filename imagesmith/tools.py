@@ -14,6 +14,12 @@ from typing import IO
 from imagesmith.errors import ImagesmithError, ToolMissing
 
 
+Process = subprocess.Popen[bytes]
+"""A running program, as `spawn` gives it."""
+PIPE = subprocess.PIPE
+TimeoutExpired = subprocess.TimeoutExpired
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A program we call: the Debian package that brings it, and what it is for."""
@@ -40,6 +46,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("mdir", "mtools", "lists files on FAT"),
         Tool("mmd", "mtools", "makes directories on FAT"),
         Tool("mdel", "mtools", "removes files on FAT"),
+        Tool("xz", "xz-utils", "compresses images as .xz", (5, 2)),
         Tool("gpgv", "gpgv", "checks publishers' OpenPGP signatures"),
         Tool("lsblk", "util-linux", "lists disks and cards"),
         Tool("qemu-system-x86_64", "qemu-system-x86", "boots x86 images", (10,)),
@@ -107,7 +114,9 @@ def run(
     output to an open file instead of `Completed.stdout`. Raises ToolMissing, ToolFailed; TimeoutExpired.
     """
     feed = stdin if isinstance(stdin, bytes) else None
-    source = None if feed is not None else (stdin if stdin is not None else subprocess.DEVNULL)
+    source: int | IO[bytes] | None = None
+    if not isinstance(stdin, bytes):
+        source = subprocess.DEVNULL if stdin is None else stdin
     done = subprocess.run(
         [find(argv[0]), *argv[1:]],
         input=feed,

@@ -12,7 +12,6 @@ import re
 import select
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +74,7 @@ class Guest:
     """How long QEMU may take to end when it is told to, before it is killed."""
     started: float = field(default=0.0, init=False)
     """`time.monotonic()` of the start."""
-    _process: subprocess.Popen[bytes] = field(init=False)
+    _process: tools.Process = field(init=False)
     _control: Control = field(init=False)
     _complaints: IO[bytes] = field(init=False)
     _at_end: bool = field(default=False, init=False)
@@ -146,7 +145,7 @@ class Guest:
 
     def last_words(self) -> str:
         """How QEMU ended: its own complaint, else its exit code. Call once `read` has returned None."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(tools.TimeoutExpired):
             self._process.wait(self.grace_s)
         self._complaints.seek(0)
         lines = self._complaints.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
@@ -173,7 +172,7 @@ class Guest:
     def _gone(self, wait_s: float) -> bool:
         try:
             self._process.wait(wait_s)
-        except subprocess.TimeoutExpired:
+        except tools.TimeoutExpired:
             return False
         return True
 
