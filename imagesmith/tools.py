@@ -13,7 +13,6 @@ from typing import IO
 
 from imagesmith.errors import ImagesmithError, ToolMissing
 
-
 Process = subprocess.Popen[bytes]
 """A running program, as `spawn` gives it."""
 PIPE = subprocess.PIPE

@@ -1,0 +1,58 @@
+# What a person types. `make` alone prints this list; every target installs what it needs into .venv first.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGESMITH := $(BIN)/imagesmith
+DEMO ?= out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test boot-test bench golden docs system clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready system ## build and boot an x86 server and worker: no board, no vendor download
+	$(IMAGESMITH) --version
+	$(IMAGESMITH) build qemu-x86-server --no-cluster --output $(DEMO)
+	$(IMAGESMITH) build qemu-x86-worker --no-cluster --output $(DEMO)
+	$(IMAGESMITH) boot qemu-x86-server --output $(DEMO)
+	$(IMAGESMITH) boot qemu-x86-worker --output $(DEMO)
+
+check: $(VENV)/ready ## lint, types, scripts and the pure tests, under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck -s sh firstboot/lib.sh firstboot/run firstboot/report firstboot/steps/*; \
+	else echo "shellcheck is not installed, scripts are not checked"; fi
+	$(BIN)/pytest -q -x -n auto -m "not slow and not root and not archive and not boot" \
+	  tests/test_architecture.py tests/test_help.py tests/formats tests/profile tests/planning tests/families
+
+test: $(VENV)/ready system ## every test but the boot lane and the archive's
+	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
+
+boot-test: $(VENV)/ready system ## build real Debian bases and boot x86, arm64 virt and raspi3b in QEMU
+	$(BIN)/pytest -v -m "boot or archive" --timeout 3000 tests
+
+bench: $(VENV)/ready system ## measure what is claimed about speed and memory, side by side with a peer
+	$(BIN)/python -m bench
+
+golden: $(VENV)/ready ## write the golden plans anew; look at the diff before committing it
+	$(BIN)/python tests/golden/regenerate.py
+
+docs: $(VENV)/ready ## write the pages that are made from the code (docs/commands.md)
+	$(BIN)/python docs/make_commands.py
+
+# The tools that images are made with. Needs root once; else it prints the line to type.
+system:
+	@sh tools/install-system.sh
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean: ## remove what make made here (not the cache of base images)
+	rm -rf $(VENV) out build dist
