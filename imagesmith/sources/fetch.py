@@ -1,0 +1,292 @@
+"""Downloads over https: resumed, limited, patient with a server's moods and not with a stalled one.
+
+https only, at every hop; `requests` is used nowhere else. Proxy variables and REQUESTS_CA_BUNDLE are honoured. Called
+by `obtain` and `lock`; writes only the Part that it is given. Every failure is SourceUnreachable or ContentMalformed
+and names the URL, the cause and what to do next.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from imagesmith import __version__
+from imagesmith.errors import ContentMalformed, SourceUnreachable
+from imagesmith.events import Listener, Noted, Progress, unheard
+from imagesmith.sources.part import Part, Version
+from imagesmith.units import GiB, KiB, MiB, show_size
+
+MOST = 16 * GiB
+"""No published file is larger, unless its profile states a size."""
+_PIECE = 256 * KiB
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_HOPS = 10
+_ONLINE = "check the network and the URL, then run the same command again; what was fetched is kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what."""
+
+    attempts: int = 5
+    """In a row without a new byte."""
+    pause_s: float = 1.0
+    """Before the second attempt; doubles, up to 30."""
+    connect_s: float = 20.0
+    stall_s: float = 60.0
+    """Without a byte, or with fewer than `least_rate` a second all that time."""
+    least_rate: int = 1 * KiB
+
+
+PATIENT = Patience()
+
+
+class _TryAgain(Exception):
+    """An attempt failed in a way that may pass."""
+
+    def __init__(self, cause: str, after_s: float = 0) -> None:
+        super().__init__(cause)
+        self.after_s = after_s
+
+
+def fetch(
+    url: str,
+    part: Part,
+    *,
+    size: int = 0,
+    limit: int = MOST,
+    patience: Patience = PATIENT,
+    listener: Listener = unheard,
+) -> None:
+    """Bring `part` to the whole body of `url`, going on where it stands if it is of the same version.
+
+    `size` is what the body must have (0 = unknown), `limit` the most it may have. On an error the part keeps its bytes.
+    """
+    with requests.Session() as session:
+        failed = 0
+        while True:
+            before = part.size
+            try:
+                _attempt(session, url, part, size, limit, patience, listener)
+                return
+            except _TryAgain as error:
+                failed = 1 if part.size > before else failed + 1
+                if failed >= patience.attempts:
+                    raise _unreachable(url, f"{error} ({failed} attempts)") from error
+                listener(Noted(f"{url}: {error}; trying again"))
+                time.sleep(max(min(patience.pause_s * 2 ** (failed - 1), 30), min(error.after_s, 60)))
+
+
+def fetch_small(
+    url: str,
+    *,
+    limit: int = 4 * MiB,
+    patience: Patience = PATIENT,
+) -> bytes:
+    """The body of a small file: a checksum list, a signature, an index."""
+    with requests.Session() as session:
+        for attempt in range(1, patience.attempts + 1):
+            try:
+                with _open(session, url, {}, patience) as response:
+                    _expect_whole(response, url)
+                    body = bytearray()
+                    for data in _body(response, patience):
+                        body += data
+                        if len(body) > limit:
+                            raise _too_large(url, limit)
+                    return bytes(body)
+            except _TryAgain as error:
+                if attempt == patience.attempts:
+                    raise _unreachable(url, f"{error} ({attempt} attempts)") from error
+                time.sleep(max(min(patience.pause_s * 2 ** (attempt - 1), 30), min(error.after_s, 60)))
+    raise AssertionError("attempts must be at least 1")
+
+
+# -- one attempt ----------------------------------------------------------------------------------
+
+
+def _attempt(
+    session: requests.Session, url: str, part: Part, size: int, limit: int, patience: Patience, listener: Listener
+) -> None:
+    have = part.version
+    resume = have is not None and have.url == url and (not size or part.size <= size)
+    if resume and size and part.size == size:
+        return
+    asked = {"Range": f"bytes={part.size}-", "If-Range": have.validator} if resume and have else {}
+    with _open(session, url, asked, patience) as response:
+        if response.status_code == 416 and resume:
+            if _range(response) == (-1, part.size):
+                return  # it was whole already
+            part.restart(Version(url, ""))
+            raise _TryAgain("the file on the server became shorter")
+        if response.status_code == 206 and resume and have:
+            start, total = _range(response)
+            if start != part.size or _validator(response) not in ("", have.validator):
+                part.restart(Version(url, ""))
+                raise _TryAgain("the server sent another part than the one asked for")
+        else:
+            _expect_whole(response, url)
+            total = _length(response)
+            part.restart(Version(url, _validator(response)))
+        whole = size or total
+        if size and total and total != size:
+            raise ContentMalformed(
+                f"has {total} bytes, {size} were promised",
+                where=url,
+                hint="see whether the publisher replaced the file",
+            )
+        if whole > limit:
+            raise _too_large(url, limit)
+        _save(response, url, part, whole, limit, patience, listener)
+
+
+def _save(
+    response: requests.Response, url: str, part: Part, whole: int, limit: int, patience: Patience, listener: Listener
+) -> None:
+    for data in _body(response, patience):
+        if part.size + len(data) > (whole or limit):
+            raise _too_large(url, whole or limit)
+        part.write(data)
+        listener(Progress("fetch", part.size, whole))
+    if whole and part.size < whole:
+        raise _TryAgain(f"the connection ended after {part.size} of {whole} bytes")
+
+
+@contextmanager
+def _open(
+    session: requests.Session, url: str, headers: dict[str, str], patience: Patience
+) -> Iterator[requests.Response]:
+    """The answer after all redirects, each of which must stay on https."""
+    sent = {"User-Agent": f"imagesmith/{__version__}", "Accept-Encoding": "identity", **headers}
+    at = url
+    for _ in range(_HOPS):
+        if urlsplit(at).scheme.lower() != "https":
+            raise _unreachable(url, f"redirects to {at}, which is not https" if at != url else "is not https")
+        try:
+            response = session.get(
+                at, headers=sent, stream=True, allow_redirects=False, timeout=(patience.connect_s, patience.stall_s)
+            )
+        except requests.RequestException as error:
+            raise _connection_failed(url, error) from error
+        if response.status_code in (301, 302, 303, 307, 308) and "Location" in response.headers:
+            at = urljoin(at, response.headers["Location"])
+            response.close()
+            continue
+        with response:
+            _check_answer(response, url)
+            yield response
+        return
+    raise _unreachable(url, f"redirects more than {_HOPS} times")
+
+
+def _check_answer(response: requests.Response, url: str) -> None:
+    code = response.status_code
+    if code in _TRANSIENT:
+        after = response.headers.get("Retry-After", "")
+        raise _TryAgain(f"the server says {code} {response.reason}", float(after) if after.isdecimal() else 0)
+    if code not in (200, 206, 416):
+        raise _unreachable(
+            url, f"the server says {code} {response.reason}", "check the URL; the publisher may have moved the file"
+        )
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise _unreachable(url, f"the server packs its answer ({encoding}) although it was asked not to")
+
+
+def _expect_whole(response: requests.Response, url: str) -> None:
+    if response.status_code != 200:
+        raise _unreachable(url, f"the server says {response.status_code} to a request for the whole file")
+    kind = response.headers.get("Content-Type", "").lower()
+    if kind.startswith(("text/html", "application/xhtml")):
+        raise ContentMalformed(
+            "the server sent an HTML page instead of the file",
+            where=url,
+            hint="open the URL in a browser: a login page or a moved file, perhaps",
+        )
+
+
+def _body(response: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """Pieces of the body as they come. Raises _TryAgain on stall, drip and a connection that ends too early."""
+    since, got = time.monotonic(), 0
+    raw: Any = response.raw
+    while True:
+        try:
+            data = raw.read1(_PIECE, decode_content=False)
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise _TryAgain(f"no byte came for {patience.stall_s:g} s") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _TryAgain(f"the connection broke: {error}") from error
+        if not data:
+            return
+        yield data
+        got += len(data)
+        now = time.monotonic()
+        if now - since >= patience.stall_s:
+            if got < patience.least_rate * (now - since):
+                raise _TryAgain(f"only {got} bytes came in {now - since:.0f} s")
+            since, got = now, 0
+
+
+# -- headers and words ----------------------------------------------------------------------------
+
+
+def _length(response: requests.Response) -> int:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdecimal() else 0
+
+
+def _range(response: requests.Response) -> tuple[int, int]:
+    """Start (-1 when unsatisfied) and total of Content-Range; (-2, 0) when it makes no sense."""
+    match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if not match:
+        return -2, 0
+    total = 0 if match[3] == "*" else int(match[3])
+    return (-1 if match[1] is None else int(match[1])), total
+
+
+def _validator(response: requests.Response) -> str:
+    """What `If-Range` takes: a strong ETag, else Last-Modified (RFC 9110, 13.1.5)."""
+    etag = response.headers.get("ETag", "")
+    if etag.startswith('"'):
+        return etag
+    return response.headers.get("Last-Modified", "")
+
+
+def _connection_failed(url: str, error: requests.RequestException) -> Exception:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return _unreachable(
+            url,
+            "the server's certificate is not trusted",
+            "check the clock; with a private CA set REQUESTS_CA_BUNDLE to its file",
+        )
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return _unreachable(url, f"is no usable URL: {text}", "correct the URL")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _TryAgain("the proxy does not let it through (see HTTPS_PROXY)")
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return _TryAgain("the server does not answer")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _TryAgain("the server cannot be reached in time")
+    reason = re.sub(r"^.*(?:Caused by|NewConnectionError).*?: ?", "", text).strip("\"')(")
+    return _TryAgain(f"no connection: {reason or text}")
+
+
+def _too_large(url: str, limit: int) -> ContentMalformed:
+    return ContentMalformed(
+        f"is larger than the {show_size(limit)} that it may have",
+        where=url,
+        hint="check the URL; if it is right, its profile must state the size",
+    )
+
+
+def _unreachable(url: str, cause: str, hint: str = _ONLINE) -> SourceUnreachable:
+    return SourceUnreachable(cause, where=url, hint=hint)

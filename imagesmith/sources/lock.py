@@ -1,0 +1,167 @@
+"""`imagesmith.lock`: which bytes each base was when it was last looked up, so that builds stay the same.
+
+`imagesmith update` writes it, `build` never goes past it. Keys are `<board>/<base>`. Parsing and encoding are pure;
+`read` and `write` touch the one file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from imagesmith.errors import DocumentInvalid, Problem
+from imagesmith.model import Base, Digest, HttpSource, ObtainedBase
+from imagesmith.sources.disk import failures, sync_folder
+
+_HEADER = """\
+# Written by `imagesmith update`: the exact bytes that builds start from. Keep it under version control.
+# released = when the publisher made it, in seconds since 1970; packages = the state of a base made from packages.
+"""
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LockEntry:
+    """One base as it was found. Empty or 0 = not known, or not a thing of this kind of base."""
+
+    url: str = ""
+    size: int = 0
+    """Of the published file, bytes."""
+    digest: Digest | None = None
+    """Of the published file."""
+    raw_size: int = 0
+    raw_digest: Digest | None = None
+    released: int = 0
+    packages: str = ""
+    """Key of the package state, for a base made from Debian's packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    entries: Mapping[str, LockEntry] = field(default_factory=dict)
+
+    def with_entry(self, board: str, base: str, entry: LockEntry) -> Lock:
+        return Lock({**self.entries, f"{board}/{base}": entry})
+
+
+def locked(base: Base, lock: Lock, board: str) -> Base:
+    """`base` with what the lock knows about `board`/`base` in its source; unchanged when it knows nothing."""
+    entry = lock.entries.get(f"{board}/{base.name}")
+    if entry is None or not isinstance(base.source, HttpSource):
+        return base
+    source = base.source
+    return replace(
+        base,
+        source=replace(
+            source,
+            url=entry.url or source.url,
+            # Mirrors are of the profile's URL, not of another file that the lock names.
+            mirrors=source.mirrors if entry.url in ("", source.url) else (),
+            digest=entry.digest or source.digest,
+            size=entry.size or source.size,
+            raw_digest=entry.raw_digest or source.raw_digest,
+            raw_size=entry.raw_size or source.raw_size,
+            released=entry.released or source.released,
+        ),
+    )
+
+
+def entry_of(base: Base, obtained: ObtainedBase, *, size: int = 0) -> LockEntry:
+    """What to lock of a base that was just obtained. `size` is the published file's."""
+    url = base.source.url if isinstance(base.source, HttpSource) else ""
+    return LockEntry(url, size, obtained.published, obtained.size, obtained.digest, obtained.epoch)
+
+
+def encode(lock: Lock) -> str:
+    """The file's text: the same for the same lock."""
+    entries = {}
+    for name, entry in sorted(lock.entries.items()):
+        shown = {key: str(value) if isinstance(value, Digest) else value for key, value in _fields(entry).items()}
+        entries[name] = {key: value for key, value in shown.items() if value}
+    return _HEADER + yaml.safe_dump({"schema": _SCHEMA, "bases": entries}, sort_keys=False, width=200)
+
+
+def parse(text: str, file: str = "imagesmith.lock") -> Lock:
+    """Read the file's text. Raises DocumentInvalid with every problem."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        raise DocumentInvalid([Problem(file, line, "", "is not YAML", _REDO)]) from error
+    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        raise DocumentInvalid([Problem(file, 0, "schema", f"must be {_SCHEMA}", _REDO)])
+    problems: list[Problem] = []
+    bases = document.get("bases") or {}
+    if not isinstance(bases, dict):
+        raise DocumentInvalid([Problem(file, 0, "bases", "must be a mapping", _REDO)])
+    entries = {str(name): _entry(file, str(name), value, problems) for name, value in bases.items()}
+    if problems:
+        raise DocumentInvalid(problems)
+    return Lock(entries)
+
+
+def read(path: Path) -> Lock:
+    """The lock in `path`; an empty one when there is no such file. Raises DocumentInvalid, IOFailed."""
+    with failures(path, "reading"):
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            return Lock()
+        except UnicodeDecodeError as error:
+            raise DocumentInvalid([Problem(str(path), 0, "", "is not UTF-8 text", _REDO)]) from error
+    return parse(text, str(path))
+
+
+def write(path: Path, lock: Lock) -> None:
+    """Write the lock durably, whole or not at all. Raises IOFailed, NoSpace."""
+    with failures(path):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        made = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(encode(lock))
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            made.rename(path)
+        finally:
+            made.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+_REDO = "remove the file and run `imagesmith update`"
+
+
+def _fields(entry: LockEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in asdict(entry)}
+
+
+def _entry(file: str, name: str, value: object, problems: list[Problem]) -> LockEntry:
+    def wrong(key: str, message: str) -> None:
+        problems.append(Problem(file, 0, f"bases.{name}{key}", message, _REDO))
+
+    if not isinstance(value, dict):
+        wrong("", "must be a mapping")
+        return LockEntry()
+    kinds = {"url": str, "size": int, "raw_size": int, "released": int, "packages": str}
+    found: dict[str, object] = {}
+    for key, content in value.items():
+        if key in ("digest", "raw_digest"):
+            try:
+                found[key] = Digest.parse(str(content))
+            except ValueError as error:
+                wrong(f".{key}", str(error))
+        elif key not in kinds:
+            wrong(f".{key}", "is not known")
+        elif not isinstance(content, kinds[key]) or isinstance(content, bool) or content == -1:
+            wrong(f".{key}", f"must be {'text' if kinds[key] is str else 'a number'}")
+        else:
+            found[key] = content
+    return LockEntry(**cast(dict[str, Any], found))

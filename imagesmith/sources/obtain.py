@@ -1,0 +1,298 @@
+"""The policy of getting a base: which bytes are trusted and why, what the cache already has, what must be fetched.
+
+A published file is trusted by its pinned digest, else by its publisher's signature (over a checksum list, or over the
+file); else it is refused, or taken by name of `--insecure-unverified`. Download, digest, expansion and the digest of
+the raw image run side by side; nothing gets its name in the cache before all checks are done. Called by `workflow`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from imagesmith import resources
+from imagesmith.errors import (
+    ContentMalformed,
+    DigestMismatch,
+    ImagesmithError,
+    SourceUnreachable,
+    UsageError,
+)
+from imagesmith.events import Listener, Noted, Progress, StepFinished, StepStarted, Warned, unheard
+from imagesmith.formats import checksums
+from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase, Signature
+from imagesmith.sources.cache import Cache, CacheEntry
+from imagesmith.sources.decompress import MOST, Expanded, expand
+from imagesmith.sources.disk import CHUNK, failures
+from imagesmith.sources.fetch import PATIENT, Patience, fetch, fetch_small
+from imagesmith.sources.part import Part
+from imagesmith.sources.pipeline import Expansion
+from imagesmith.sources.verify import check_signature
+from imagesmith.streams import Hashing, pieces
+from imagesmith.units import show_size
+
+KIND = "raw"
+_MISMATCH = "it was altered, or the publisher replaced it: see the publisher's page, or run `imagesmith update`"
+
+
+@dataclass(frozen=True, slots=True)
+class _Promise:
+    """What is known about a published file before it is there."""
+
+    digest: Digest | None
+    """None = only known once the file is there."""
+    trust: str
+    reference: str
+    """Name in the cache of what this promise last became."""
+    signature: Signature | None = None
+    """To be checked over the file itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What every step here needs."""
+
+    cache: Cache
+    listener: Listener
+    patience: Patience
+    keyrings: Callable[[], Path]
+
+
+def obtain_http(
+    base: Base,
+    *,
+    cache: Cache,
+    insecure: bool = False,
+    listener: Listener = unheard,
+    patience: Patience = PATIENT,
+    keyrings: Path | None = None,
+) -> ObtainedBase:
+    """The verified raw image of a base whose source is an HttpSource, out of the cache or fetched into it.
+
+    `insecure` (--insecure-unverified) takes a file that nothing vouches for. `keyrings` = the project's own folder.
+    `epoch` is the source's `released`. Raises SourceUnreachable, DigestMismatch and its kinds, NoSpace, IOFailed.
+    """
+    source = base.source
+    if not isinstance(source, HttpSource):
+        raise UsageError(f"base {base.name} is not fetched over https")
+    way = _Way(cache, listener, patience, lambda: keyrings or resources.folder("keyrings"))
+    try:
+        promise = _promise(source, insecure, way)
+        entry = _cached(promise, way)
+        if entry is None:
+            with cache.hold(KIND, _key(promise), listener):
+                # Another process may have made it while we waited.
+                entry = _cached(promise, way) or _bring(source, promise, way)
+    except ImagesmithError as error:
+        raise error.within(f"while getting base {base.name}") from error
+    _check_raw(source, entry)
+    return _obtained(entry, promise.trust, source.released)
+
+
+def obtain_file(base: Base, *, cache: Cache, listener: Listener = unheard) -> ObtainedBase:
+    """The raw image of a base whose source is a FileSource: a local file, compressed or not.
+
+    `epoch` is 0. Raises DigestMismatch, ContentMalformed, UsageError when it is not there, NoSpace, IOFailed.
+    """
+    source = base.source
+    if not isinstance(source, FileSource):
+        raise UsageError(f"base {base.name} is not a local file")
+    path = Path(source.path).expanduser()
+    if not path.is_file():
+        raise UsageError("there is no such file", where=str(path), hint="correct the path of the image")
+    trust = "local file of pinned digest" if source.digest else "local file, taken as it is"
+    try:
+        published = _digest_file(path, source.digest.algorithm if source.digest else "sha256", listener)
+        if source.digest and published != source.digest:
+            raise _mismatch(published, source.digest, str(path))
+        with cache.hold(KIND, published.hex, listener):
+            entry = cache.get(KIND, published.hex, listener) or _expand_file(path, published, trust, cache, listener)
+    except ImagesmithError as error:
+        raise error.within(f"while getting base {base.name}") from error
+    return _obtained(entry, trust, 0)
+
+
+# -- trust ----------------------------------------------------------------------------------------
+
+
+def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
+    """Why the file will be trusted; the order is the profile's digest, the publisher's signature, `insecure`."""
+    signature = source.signature
+    voucher = f"{signature.url} {' '.join(sorted(signature.fingerprints))}" if signature else "nobody"
+    name = hashlib.sha256(f"{source.url}\n{source.checksums_url}\n{voucher}\n{insecure}".encode()).hexdigest()
+    reference = f"url-{name}"
+    if source.digest:
+        return _Promise(source.digest, f"{source.digest.algorithm} pinned by profile or lock", reference)
+    if signature and signature.covers == "file":
+        return _Promise(None, "", reference, signature)
+    if source.checksums_url and (signature or insecure):
+        return _listed(source, signature, reference, way)
+    if insecure:
+        way.listener(Warned(f"{source.url} is taken unverified: nobody vouches for its bytes"))
+        return _Promise(None, "not verified (--insecure-unverified)", reference)
+    why = "its publisher's checksum list is not signed" if source.checksums_url else "no digest is known for it"
+    raise DigestMismatch(
+        f"cannot be verified: {why}",
+        where=source.url,
+        hint="give its digest in the profile or by `imagesmith update`; --insecure-unverified takes it as it comes",
+    )
+
+
+def _listed(source: HttpSource, signature: Signature | None, reference: str, way: _Way) -> _Promise:
+    """The digest out of the publisher's checksum list; offline that which it said last time."""
+    try:
+        text = fetch_small(source.checksums_url, patience=way.patience)
+        detached = fetch_small(signature.url, patience=way.patience) if signature else b""
+    except SourceUnreachable as error:
+        entry = _referred(reference, way)
+        if entry is None:
+            raise
+        way.listener(Noted(f"{error}; the image fetched before is used"))
+        return _Promise(Digest.parse(str(entry.facts["published"])), str(entry.facts["trust"]), reference)
+    if signature:
+        with way.cache.scratch("list", reference) as folder:
+            path = folder / "checksums"
+            path.write_bytes(text)
+            signer = check_signature(
+                path, detached, way.keyrings() / signature.keyring, signature.fingerprints, where=source.checksums_url
+            )
+        trust = f"in the publisher's checksum list, signed by {signer}"
+    else:
+        trust = "in the publisher's checksum list, not signed (--insecure-unverified)"
+    try:
+        digest = checksums.digest_for(text.decode("utf-8", "replace"), _file_name(source.url))
+    except ContentMalformed as error:
+        error.where = error.where or source.checksums_url
+        raise
+    return _Promise(digest, trust, reference)
+
+
+def _check_file_signature(promise: _Promise, part: Part, url: str, way: _Way) -> str:
+    """Why the whole file is trusted, after its own signature, if it has one, was checked."""
+    if promise.signature is None:
+        return promise.trust
+    detached = fetch_small(promise.signature.url, patience=way.patience)
+    keyring = way.keyrings() / promise.signature.keyring
+    signer = check_signature(part.path, detached, keyring, promise.signature.fingerprints, where=url)
+    return f"signed by {signer}"
+
+
+# -- what is there --------------------------------------------------------------------------------
+
+
+def _cached(promise: _Promise, way: _Way) -> CacheEntry | None:
+    if promise.digest:
+        return way.cache.get(KIND, promise.digest.hex, way.listener)
+    return _referred(promise.reference, way)
+
+
+def _referred(reference: str, way: _Way) -> CacheEntry | None:
+    key = way.cache.referred(reference)
+    return way.cache.get(KIND, key, way.listener) if key else None
+
+
+def _key(promise: _Promise) -> str:
+    return promise.digest.hex if promise.digest else promise.reference
+
+
+# -- bringing -------------------------------------------------------------------------------------
+
+
+def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
+    """Fetch from the URL, else from its mirrors in order, and file the raw image in the cache."""
+    first: ImagesmithError | None = None
+    with way.cache.scratch(KIND, _key(promise)) as folder, Part(way.cache.part(_key(promise))) as part:
+        for url in (source.url, *source.mirrors):
+            try:
+                return _bring_from(url, source, promise, part, folder / "raw", way)
+            except (SourceUnreachable, DigestMismatch) as error:
+                if isinstance(error, DigestMismatch):
+                    part.discard()
+                way.listener(Noted(f"{error}"))
+                first = first or error
+    assert first is not None
+    raise first
+
+
+def _bring_from(url: str, source: HttpSource, promise: _Promise, part: Part, raw: Path, way: _Way) -> CacheEntry:
+    algorithm = promise.digest.algorithm if promise.digest else "sha256"
+    way.listener(StepStarted("fetch", url))
+    expansion = Expansion(part, raw, algorithm, source.raw_size or MOST, url)
+    with expansion:
+        fetch(url, part, size=source.size, patience=way.patience, listener=way.listener)
+    published, expanded = expansion.result(lambda done: way.listener(Progress("expand", done, source.raw_size)))
+    if promise.digest and published != promise.digest:
+        raise _mismatch(published, promise.digest, url)
+    _check_expanded(source, expanded, url)
+    trust = _check_file_signature(promise, part, url, way)
+    facts = _facts(published, part.size, expanded, trust, url)
+    entry = way.cache.publish(KIND, published.hex, raw, expanded.digest, facts)
+    way.cache.refer(promise.reference, published.hex)
+    way.listener(StepFinished("fetch", f"{show_size(part.size)}, expanded to {show_size(expanded.size)}; {trust}"))
+    part.discard()
+    return entry
+
+
+def _check_expanded(source: HttpSource, expanded: Expanded, url: str) -> None:
+    if source.raw_size and expanded.size != source.raw_size:
+        raise DigestMismatch(
+            f"expands to {expanded.size} bytes, {source.raw_size} were promised", where=url, hint=_MISMATCH
+        )
+    if source.raw_digest and source.raw_digest.algorithm == "sha256" and expanded.digest != source.raw_digest:
+        raise _mismatch(expanded.digest, source.raw_digest, f"{url} (expanded)")
+
+
+def _check_raw(source: HttpSource, entry: CacheEntry) -> None:
+    """The profile's word about the raw image holds for what comes out of the cache too."""
+    _check_expanded(source, Expanded(entry.size, entry.digest, "raw"), source.url)
+
+
+def _expand_file(path: Path, published: Digest, trust: str, cache: Cache, listener: Listener) -> CacheEntry:
+    listener(StepStarted("expand", str(path)))
+    before = path.stat()
+    with cache.scratch(KIND, published.hex) as folder:
+        expanded = expand(path, folder / "raw", listener=listener)
+        after = path.stat()
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            raise DigestMismatch("was changed while it was read", where=str(path), hint="run the same command again")
+        facts = _facts(published, before.st_size, expanded, trust, "")
+        entry = cache.publish(KIND, published.hex, folder / "raw", expanded.digest, facts)
+    listener(StepFinished("expand", show_size(expanded.size)))
+    return entry
+
+
+def _digest_file(path: Path, algorithm: str, listener: Listener) -> Digest:
+    total, done = path.stat().st_size, 0
+    with failures(path, "reading"), path.open("rb") as file:
+        hashing = Hashing(file, "sha512" if algorithm == "sha512" else "sha256")
+        for piece in pieces(hashing, CHUNK):
+            done += len(piece)
+            listener(Progress("digest", done, total))
+        return hashing.digest()
+
+
+def _facts(published: Digest, size: int, expanded: Expanded, trust: str, url: str) -> dict[str, object]:
+    return {
+        "published": str(published),
+        "published_size": size,
+        "format": expanded.format,
+        "trust": trust,
+        "url": url,
+    }
+
+
+def _obtained(entry: CacheEntry, trust: str, epoch: int) -> ObtainedBase:
+    published = Digest.parse(str(entry.facts["published"]))
+    return ObtainedBase(entry.path, entry.size, entry.digest, published, epoch, trust or str(entry.facts["trust"]))
+
+
+def _mismatch(found: Digest, promised: Digest, where: str) -> DigestMismatch:
+    return DigestMismatch(f"its digest is {found}, not {promised} as promised", where=where, hint=_MISMATCH)
+
+
+def _file_name(url: str) -> str:
+    return os.path.basename(unquote(urlsplit(url).path))  # noqa: PTH119 - a URL's path, not a file's
