@@ -1,0 +1,78 @@
+"""imagesmith.lock: values in and out, and what they do to a base."""
+
+from pathlib import Path
+
+import pytest
+
+from imagesmith.errors import DocumentInvalid
+from imagesmith.model import Base, Digest, FileSource, HttpSource
+from imagesmith.sources.lock import Lock, LockEntry, encode, locked, parse, read, write
+
+ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
+ENTRY = LockEntry("https://example.org/a.img.xz", 12, ONE, 34, TWO, 1_700_000_000)
+LOCK = Lock({"rpi4/raspios": ENTRY, "qemu-x86/debian": LockEntry(packages="ab" * 32, released=1)})
+BASE = Base("raspios", "raspios", HttpSource("https://example.org/latest", mirrors=("https://example.net/latest",)))
+
+
+def test_what_is_encoded_is_parsed_again() -> None:
+    assert parse(encode(LOCK)) == LOCK
+
+
+def test_equal_locks_have_equal_texts() -> None:
+    assert encode(Lock(dict(reversed(LOCK.entries.items())))) == encode(LOCK)
+    assert encode(LOCK).startswith("# Written by `imagesmith update`")
+
+
+def test_a_locked_base_is_the_locks_file_and_no_mirror_of_another() -> None:
+    source = locked(BASE, LOCK, "rpi4").source
+    assert source == HttpSource(ENTRY.url, (), ONE, 12, TWO, 34, released=1_700_000_000)
+
+
+def test_another_boards_lock_changes_nothing() -> None:
+    assert locked(BASE, LOCK, "rpi3") == BASE
+
+
+def test_a_local_file_is_not_locked() -> None:
+    base = Base("raspios", "raspios", FileSource("a.img"))
+    assert locked(base, LOCK, "rpi4") == base
+
+
+def test_written_and_read_again(tmp_path: Path) -> None:
+    write(tmp_path / "imagesmith.lock", LOCK)
+    assert read(tmp_path / "imagesmith.lock") == LOCK
+    assert [path.name for path in tmp_path.iterdir()] == ["imagesmith.lock"]
+
+
+def test_no_file_is_an_empty_lock(tmp_path: Path) -> None:
+    assert read(tmp_path / "imagesmith.lock") == Lock()
+
+
+def test_one_entry_is_replaced_and_others_stay() -> None:
+    changed = LOCK.with_entry("rpi4", "raspios", LockEntry(digest=TWO))
+    assert changed.entries["rpi4/raspios"].digest == TWO
+    assert changed.entries["qemu-x86/debian"] == LOCK.entries["qemu-x86/debian"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schema: 2\nbases: {}\n", "schema"),
+        ("[", "not YAML"),
+        ("<html>", "schema"),
+        ("schema: 1\nbases: {a/b: {size: big}}\n", r"bases\.a/b\.size: must be a number"),
+        ("schema: 1\nbases: {a/b: {digest: 'md5:00'}}\n", "is not a digest"),
+        ("schema: 1\nbases: {a/b: {colour: red}}\n", "is not known"),
+        ("schema: 1\nbases: {a/b: 7}\n", "must be a mapping"),
+        ("schema: 1\nbases: !!python/object/apply:os.getcwd []\n", "not YAML"),
+    ],
+)
+def test_a_broken_lock_is_told(text: str, message: str) -> None:
+    with pytest.raises(DocumentInvalid, match=message) as raised:
+        parse(text)
+    assert raised.value.exit_code == 2
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(DocumentInvalid) as raised:
+        parse("schema: 1\nbases: {a/b: {size: big, colour: red}, c/d: 7}\n")
+    assert len(raised.value.problems) == 3
