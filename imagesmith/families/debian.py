@@ -15,9 +15,13 @@ from imagesmith.model import (
     Profile,
     Promise,
     PutFile,
+    Remove,
 )
 
 CLOUD_CFG = "/etc/cloud/cloud.cfg.d/90-imagesmith.cfg"
+WAIT_ONLINE = "/etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service"
+"""It comes with systemd-networkd. Where every interface is optional it waits two minutes in vain, cloud-init behind it,
+and fails, network or none (systemd 257)."""
 
 
 class Debian:
@@ -36,6 +40,7 @@ class Debian:
             *seed(documents),
             PutFile("root", CLOUD_CFG, materials.files["cloud-init/cloud.cfg"]),
             enabled("systemd-networkd.service"),
+            Remove("root", WAIT_ONLINE),
             enabled("ssh.service"),
             *locale_source(node.settings.locale),
             *first_boot(node, documents, materials),

@@ -157,6 +157,11 @@ def test_a_pc_has_no_kernel_words_of_a_pi() -> None:
     assert not any(isinstance(e, EnsureToken) for e in edits("debian", debian_source("systemd-boot")))
 
 
+def test_no_boot_of_debian_waits_for_a_network() -> None:
+    link = "/etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service"
+    assert Remove("root", link) in edits("debian")
+
+
 def test_the_configured_locale_is_one_that_locale_gen_makes() -> None:
     assert EnsureLine("root", "/etc/locale.gen", "en_US.UTF-8 UTF-8") in edits("debian")
 
