@@ -23,7 +23,10 @@ CURRENT_PLAN_ID = "imagesmith.current_plan_id"
 
 @click.command("boot", short_help="Boot an image in QEMU and check its promises.")
 @click.argument("source", metavar="IMAGE|TARGET", shell_complete=complete_target)
-@click.option("--output", "output_dir", default="out", type=click.Path(path_type=Path), help="Where images were built.")
+@click.option(
+    "--output", "output_dir", metavar="DIR", default="out", show_default=True,
+    type=click.Path(path_type=Path), help="Where images were built.",
+)  # fmt: skip
 @click.option(
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -56,7 +59,7 @@ def boot_command(
     \b
     Examples:
       imagesmith boot qemu-x86-worker
-      imagesmith boot out/node-1.img --transcript console.log
+      imagesmith boot out/node-1/node-1.img --transcript console.log
     """
     request = Request(source, output_dir, transcript, deadline or 0)
     report = boot_named(request, current_plan_id=_current_plan_id(ctx), listener=listener_for(ctx))

@@ -32,7 +32,7 @@ def cache_group() -> None:
     """
 
 
-@cache_group.command("list")
+@cache_group.command("list", short_help="List what is in the cache.")
 @json_option
 def list_command(as_json: bool) -> None:
     """List what is in the cache.
@@ -51,7 +51,7 @@ def list_command(as_json: bool) -> None:
     click.echo(f"{len(entries)} in {cache.root}")
 
 
-@cache_group.command("prune")
+@cache_group.command("prune", short_help="Remove base images from the cache.")
 @click.option("--older-than", metavar="DAYS", type=click.IntRange(0), help="Only what was not used for so long.")
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @json_option

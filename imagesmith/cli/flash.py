@@ -30,7 +30,8 @@ CURRENT_PLAN_ID = "imagesmith.current_plan_id"
 @click.command("devices", short_help="List disks and cards, and which may be flashed.")
 @json_option
 def devices_command(as_json: bool) -> None:
-    """List disks and cards: what they are, what is on them, why one would be refused.
+    """List disks and cards: what they are, what is on them, why one would be
+    refused.
 
     \b
     Example:
@@ -49,7 +50,10 @@ def devices_command(as_json: bool) -> None:
 
 @click.command("flash", short_help="Write an image to cards and read it back.")
 @click.argument("arguments", metavar="[SOURCE] DEVICE...", nargs=-1, required=True)
-@click.option("--output", "output_dir", default="out", type=click.Path(path_type=Path), help="Where images were built.")
+@click.option(
+    "--output", "output_dir", metavar="DIR", default="out", show_default=True,
+    type=click.Path(path_type=Path), help="Where images were built.",
+)  # fmt: skip
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
 @click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
@@ -64,16 +68,18 @@ def flash_command(
     to_file: bool,
     as_json: bool,
 ) -> None:
-    """Write an image to one or more cards, read it back, and make it bootable last.
+    """Write an image to one or more cards, read it back, and make it bootable
+    last.
 
-    SOURCE is an image file or the TARGET it was built for; without it, the image built last. A single argument is
-    always the device. A card that failed is left without a bootable start.
+    SOURCE is an image file or the TARGET it was built for; without it, the image
+    built last. A single argument is always the device. A card that failed is left
+    without a bootable start.
 
     \b
     Examples:
       imagesmith flash /dev/sdX
       imagesmith flash rpi4-worker /dev/sdX /dev/sdY
-      imagesmith flash out/node-1.img --yes /dev/disk/by-id/usb-...
+      imagesmith flash out/node-1/node-1.img --yes /dev/disk/by-id/usb-CARD
     """
     source, devices = (None, arguments) if len(arguments) == 1 else (arguments[0], arguments[1:])
     request = Request(source, devices, output_dir, allow_fixed, yes, to_file)
@@ -93,14 +99,15 @@ def flash_command(
 @json_option
 @click.pass_context
 def verify_command(ctx: click.Context, image: Path, device: str | None, as_json: bool) -> None:
-    """Check IMAGE against its SHA256SUMS, manifest and block map; with DEVICE, the card against IMAGE.
+    """Check IMAGE against its SHA256SUMS, manifest and block map; with DEVICE, the
+    card against IMAGE.
 
     Nothing is written. The card is read past all caches.
 
     \b
     Examples:
-      imagesmith verify out/node-1.img
-      imagesmith verify out/node-1.img /dev/sdX
+      imagesmith verify out/node-1/node-1.img
+      imagesmith verify out/node-1/node-1.img /dev/sdX
     """
     listener = _listener(ctx)
     verified: Verified = verify_device(image, device, listener) if device else verify_image(image, listener)

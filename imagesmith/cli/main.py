@@ -22,22 +22,22 @@ from imagesmith.profile.schema import did_you_mean
 from imagesmith.workflow.built import Built
 
 _COMMANDS = {
-    "init": "plan:init_command",
-    "profiles": "plan:profiles_group",
-    "plan": "plan:plan_command",
-    "fetch": "build:fetch_command",
-    "build": "build:build_command",
-    "inspect": "image:inspect_command",
-    "verify": "flash:verify_command",
-    "devices": "flash:devices_command",
-    "flash": "flash:flash_command",
-    "boot": "boot:boot_command",
-    "cache": "cache:cache_group",
-    "update": "cache:update_command",
-    "doctor": "doctor:doctor_command",
-    "completion": "doctor:completion_command",
+    "init": ("plan:init_command", "Write a commented starter inventory, cluster.yaml."),
+    "profiles": ("plan:profiles_group", "List the profiles: a board, in a role, with its bases."),
+    "plan": ("plan:plan_command", "Tell what a build would do, without doing any of it."),
+    "fetch": ("build:fetch_command", "Get a base image, verified, into the cache."),
+    "build": ("build:build_command", "Make the image of a node, or of all nodes."),
+    "inspect": ("image:inspect_command", "Show what is in an image."),
+    "verify": ("flash:verify_command", "Check an image, or a card against its image."),
+    "devices": ("flash:devices_command", "List disks and cards, and which may be flashed."),
+    "flash": ("flash:flash_command", "Write an image to cards and read it back."),
+    "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
+    "cache": ("cache:cache_group", "List or prune the base images kept here."),
+    "update": ("cache:update_command", "Look for a newer base image and lock it."),
+    "doctor": ("doctor:doctor_command", "Check this machine for the tools that are needed."),
+    "completion": ("doctor:completion_command", "Print the shell's completion script."),
 }
-"""Command to `module:object` in this package, in the order in which a person needs them."""
+"""Command to `module:object` in this package and its one line of help, in the order in which a person needs them."""
 
 
 class _Commands(click.Group):
@@ -49,9 +49,14 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        place, _ = _COMMANDS[cmd_name]
+        module, _, name = place.partition(":")
         command: click.Command = getattr(importlib.import_module(f"imagesmith.cli.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

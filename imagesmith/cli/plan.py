@@ -20,7 +20,7 @@ from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
 
 
-@click.command("init")
+@click.command("init", short_help="Write a commented starter inventory, cluster.yaml.")
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @json_option
 def init_command(directory: Path, as_json: bool) -> None:
@@ -42,7 +42,9 @@ def init_command(directory: Path, as_json: bool) -> None:
         click.echo("No public key was found in ~/.ssh: add one, or nobody can log in.", err=True)
 
 
-@click.group("profiles", invoke_without_command=True)
+@click.group(
+    "profiles", invoke_without_command=True, short_help="List the profiles: a board, in a role, with its bases."
+)
 @json_option
 @click.pass_context
 def profiles_group(context: click.Context, as_json: bool) -> None:
@@ -65,7 +67,7 @@ def profiles_group(context: click.Context, as_json: bool) -> None:
         click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@profiles_group.command("show")
+@profiles_group.command("show", short_help="Tell all about one profile.")
 @click.argument("name", metavar="NAME")
 @json_option
 def show_command(name: str, as_json: bool) -> None:
@@ -87,7 +89,7 @@ def show_command(name: str, as_json: bool) -> None:
     click.echo(explain_profile(profile, proven), nl=False)
 
 
-@click.command("plan")
+@click.command("plan", short_help="Tell what a build would do, without doing any of it.")
 @target_argument
 @target_options
 @json_option
