@@ -77,7 +77,7 @@ class Console:
     def _line(self, line: bytes) -> None:
         line = line[:LONGEST_LINE]
         text = _readable(line)
-        if text:
+        if text and self.nonce not in text:  # the report's own lines explain no failure
             self._tail.append(text)
         self._glance(line)
         facts = self._reader.feed(line)

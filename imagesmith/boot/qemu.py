@@ -21,10 +21,11 @@ from types import TracebackType
 from typing import IO, Self
 
 from imagesmith import tools
+from imagesmith.disk import failures
 from imagesmith.errors import BootFailed, ToolMissing
 
 _OLDEST = (10, 0)
-_ANSWER_S = 5.0
+_ANSWER_S = 3.0
 
 
 def require(emulator: str) -> str:
@@ -126,8 +127,9 @@ class Guest:
         if not data:
             self._at_end = True
             return None
-        self.transcript.write(data)
-        self.transcript.flush()
+        with failures(getattr(self.transcript, "name", "transcript"), "writing the console's transcript"):
+            self.transcript.write(data)
+            self.transcript.flush()
         return data
 
     def power_off(self, wait_s: float, press_every_s: float = 5.0) -> bool:
@@ -159,15 +161,19 @@ class Guest:
         if self._process.stdout:
             # A guest that writes more than anyone reads would keep QEMU from hearing us.
             self._process.stdout.close()
-        if self._process.poll() is None:
-            with contextlib.suppress(OSError, BootFailed):
-                self._control.command("quit")
+        if self._process.poll() is None and not (self._told_to_quit() and self._gone(self.grace_s)):
+            self._process.send_signal(signal.SIGTERM)
             if not self._gone(self.grace_s):
-                self._process.send_signal(signal.SIGTERM)
-                if not self._gone(self.grace_s):
-                    # Its session is its own, so its group is exactly it and its children.
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                # Its session is its own, so its group is exactly it and its children.
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def _told_to_quit(self) -> bool:
+        try:
+            self._control.command("quit")
+        except (OSError, BootFailed):
+            return False
+        return True
 
     def _gone(self, wait_s: float) -> bool:
         try:

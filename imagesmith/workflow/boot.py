@@ -187,8 +187,9 @@ def _follow(
                 seconds[step] = round(guest.elapsed, 1)
                 listener(Noted(f"{seconds[step]:6.1f} s  {_WANTED[step]}"))
         if console.facts is None and console.disaster:
+            when = guest.elapsed
             _listen_on(guest, console)
-            raise BootFailed(f"{console.disaster}, {guest.elapsed:.0f} s after the start")
+            raise BootFailed(f"{console.disaster}, {when:.0f} s after the start")
         step = missing_step(console.reached)
         limit = getattr(limits, step)
         if console.facts is None and guest.elapsed > limit:

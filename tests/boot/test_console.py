@@ -104,6 +104,10 @@ def test_the_tail_ends_with_the_unfinished_line() -> None:
     assert heard(b"one\r\n(initramfs) ").tail == ("one", "(initramfs)")
 
 
+def test_the_tail_leaves_out_the_report() -> None:
+    assert heard(b"[ 9.9] the last word\r\n", report(hostname="vm", a="b")).tail == ("[ 9.9] the last word",)
+
+
 def test_a_line_without_end_takes_bounded_memory() -> None:
     console = Console(NONCE)
     for _ in range(50):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.boot import qemu
-from imagesmith.errors import ToolMissing
+from imagesmith.errors import NoSpace, ToolMissing
 
 SPEAKS_QMP = """
 import json, os, socket, sys, time
@@ -116,6 +116,14 @@ def test_the_transcript_holds_every_byte_of_the_console() -> None:
     with guest(SPEAKS_QMP, "1", log=log) as running:
         assert running.power_off(10.0)
     assert log.getvalue() == b"Linux version 6.12\nbye\n"
+
+
+def test_a_transcript_on_a_full_disk_is_named_and_the_guest_still_reaped() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        running = qemu.Guest(lambda fd: (sys.executable, "-c", SPEAKS_QMP, str(fd), "99"), full)
+        with pytest.raises(NoSpace, match="/dev/full"), running:
+            running.read(5.0)
+    assert not alive(running.pid)
 
 
 def test_a_press_that_was_not_heard_is_repeated() -> None:
