@@ -94,11 +94,15 @@ def _current_plan_id(built: Built) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code, see docs/scripting.md. The console script calls this."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in words
     signal.signal(signal.SIGTERM, _stop)
+    return run(group, sys.argv[1:] if arguments is None else arguments)
+
+
+def run(command: click.Command, words: Sequence[str]) -> int:
+    """The exit code of `command` called with `words`; every failure is shown here, and nothing is raised."""
+    as_json = "--json" in words
     try:
-        answer = group.main(args=words, prog_name="imagesmith", standalone_mode=False)
+        answer = command.main(args=list(words), prog_name="imagesmith", standalone_mode=False)
         sys.stdout.flush()
         # click answers the exit code of --help and ctx.exit(), and a command's own return value.
         return answer if isinstance(answer, int) else 0
@@ -108,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _show(_from_click(error), as_json)
     except ImagesmithError as error:
         return _show(error, as_json)
-    except BrokenPipeError:
-        # Whoever read our answer went away; nothing more can be told there, and nothing shall be tried at exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our answer went away (click makes it SystemExit); nothing more shall be told there, even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 6
     except Exception as error:
