@@ -94,7 +94,8 @@ class Broken:
 
     def __str__(self) -> str:
         relation = {"equals": "is", "at_least": "is at least", "present": "is there", "absent": "is not there"}
-        wanted = f"{self.promise.fact} {relation[self.promise.relation]} {self.promise.value}".rstrip()
+        value = self.promise.value or ("empty" if self.promise.relation == "equals" else "")
+        wanted = f"{self.promise.fact} {relation[self.promise.relation]} {value}".rstrip()
         found = "the guest did not report it" if self.found is None else f"the guest says {self.found or 'nothing'!r}"
         because = f" ({self.promise.because})" if self.promise.because else ""
         return f"promised: {wanted}{because}; {found}"
@@ -208,7 +209,7 @@ def as_facts(report: BootReport) -> dict[str, object]:
 
 def _sentence(promise: Promise) -> str:
     relation = {"equals": "=", "at_least": ">=", "present": "present", "absent": "absent"}[promise.relation]
-    return f"{promise.fact} {relation} {promise.value}".rstrip()
+    return f"{promise.fact} {relation} {promise.value or ('(empty)' if relation == '=' else '')}".rstrip()
 
 
 def _promise(promise: Promise) -> dict[str, object]:

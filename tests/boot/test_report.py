@@ -169,6 +169,11 @@ def test_every_broken_promise_is_told_with_what_was_found() -> None:
     ]
 
 
+def test_a_promise_of_nothing_is_told_as_such() -> None:
+    _, broken = judge([Promise("failed_units", "equals", "")], {"failed_units": "a.service"})
+    assert str(broken[0]) == "promised: failed_units is empty; the guest says 'a.service'"
+
+
 def report(**changes: object) -> BootReport:
     values: dict[str, object] = {
         "passed": True,
