@@ -49,7 +49,7 @@ class Ext4:
             self._known[path] = self._entry(path, text)
 
     def read(self, path: str) -> bytes:
-        done = tools.run(["debugfs", "-R", f"cat {quoted(path)}", self._name], cwd=self._folder)
+        done = self._run(["debugfs", "-R", f"cat {quoted(path)}", self._name])
         complaints = _complaints(done.stderr)
         if complaints:
             raise EditFailed(f"{path} can't be read: {complaints[0]}", where=self.where)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from made_disks import CMDLINE, EPOCH, Disk, no_secret, noise, tool
 
-from imagesmith.errors import DigestMismatch, EditFailed
+from imagesmith.errors import DigestMismatch, EditFailed, NoSpace
 from imagesmith.image.apply import apply
+from imagesmith.image.grow import grow_root
 from imagesmith.image.raw import RawImage
 from imagesmith.model import (
     Digest,
@@ -203,6 +204,35 @@ def test_a_large_file_is_put_by_its_digest(fresh: Fresh, tmp_path: Path) -> None
     assert record["sha256"] == content.digest.hex and record["size"] == 20 << 20
     disk.on_ext4(f"dump /usr/local/bin/k3s {tmp_path}/back")
     assert hashlib.sha256((tmp_path / "back").read_bytes()).hexdigest() == content.digest.hex
+
+
+def test_a_file_of_70_mb_fits_once_the_root_is_grown(fresh: Fresh, tmp_path: Path) -> None:
+    big = tmp_path / "k3s"
+    big.write_bytes(noise(70 << 20, 9))
+    disk = fresh("gpt")
+    with RawImage(disk.path, writable=True) as raw:
+        grow_root(raw, 160 << 20, epoch=EPOCH)
+        content = FileContent(big, Digest.of(big.read_bytes()), 70 << 20)
+        edit = PutFile("root", "/usr/local/bin/k3s", content, 0o755)
+        apply(raw, [edit], epoch=EPOCH, open_secret=no_secret)
+        disk.sizes["root"] = raw.volume("root").partition.size
+    checked(disk, tmp_path)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("partition", ["boot", "root"])
+def test_a_full_disk_is_no_space(bases: dict[str, Disk], tmp_path: Path, partition: str) -> None:
+    small, big = tmp_path / "small", tmp_path / "big"
+    small.mkdir()
+    big.write_bytes(noise(20 << 20))
+    edit = PutFile(partition, "/big", FileContent(big, Digest.of(big.read_bytes()), 20 << 20))  # type: ignore[arg-type]
+    base = bases["mbr"]  # with its holes
+    tool("mount", "-t", "tmpfs", "-o", "size=20m", "none", small)
+    try:
+        with RawImage.copy_of(base.path, small / "node.img") as raw, pytest.raises(NoSpace):
+            apply(raw, [edit], epoch=EPOCH, open_secret=no_secret)
+    finally:
+        tool("umount", small)
 
 
 def test_a_file_that_changed_since_it_was_verified_is_found_out(fresh: Fresh, tmp_path: Path) -> None:

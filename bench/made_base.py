@@ -1,0 +1,55 @@
+"""The base image that `edit_base` and `seal` measure on: 2.5 GiB, sparse, a FAT and an ext4 with random files."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+MiB = 1 << 20
+ENV = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
+_FAT_AT, _FAT_SIZE, _ROOT_AT, _SIZE = 8 * MiB, 512 * MiB, 520 * MiB, 2560 * MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    path: Path
+    fat_at: int = _FAT_AT
+    root_at: int = _ROOT_AT
+
+
+def run(*argv: object, stdin: str | None = None) -> None:
+    subprocess.run([str(word) for word in argv], env=ENV, input=stdin, text=True, check=True, capture_output=True)
+
+
+def make_base(folder: Path) -> Base:
+    """Like a published Pi image: 70 MiB in the FAT, 1 GiB in 3000 files in the root, half of it compressible."""
+    chance = random.Random(1)
+    tree, boot = folder / "tree", folder / "boot"
+    (tree / "etc").mkdir(parents=True)
+    boot.mkdir()
+    (tree / "etc/os-release").write_text("ID=bench\n")
+    for number in range(3000):
+        place = tree / f"usr/lib/d{number % 100}"
+        place.mkdir(parents=True, exist_ok=True)
+        size = chance.randrange(700_000)
+        data = chance.randbytes(size // 2) + chance.randbytes(size // 4 + 1).hex().encode()
+        (place / f"f{number}").write_bytes(data)
+    (boot / "cmdline.txt").write_text("console=tty1 root=PARTUUID=5e1a02c4-02 rootwait\n")
+    (boot / "config.txt").write_text("[all]\n")
+    for number in range(7):
+        (boot / f"kernel{number}.img").write_bytes(chance.randbytes(10 * MiB))
+    fat, root, base = folder / "fat", folder / "root", folder / "base.img"
+    run("mkfs.fat", "-C", "-F", "32", "-n", "BOOTFS", fat, _FAT_SIZE // 1024)
+    run("mcopy", "-i", fat, *sorted(boot.iterdir()), "::/")
+    run("mke2fs", "-q", "-t", "ext4", "-L", "rootfs", "-d", tree, root, f"{(_SIZE - _ROOT_AT) // 1024}K")
+    with base.open("wb") as stream:
+        stream.truncate(_SIZE)
+    table = f"label: dos\nlabel-id: 0x5e1a02c4\nstart={_FAT_AT // 512},size={_FAT_SIZE // 512},type=c\n"
+    run("sfdisk", "-q", base, stdin=f"{table}start={_ROOT_AT // 512},type=83\n")
+    for part, at in ((fat, _FAT_AT), (root, _ROOT_AT)):
+        run("dd", f"if={part}", f"of={base}", "bs=1M", f"seek={at // MiB}", "conv=notrunc,sparse")
+        part.unlink()
+    return Base(base)
