@@ -39,8 +39,11 @@ def pack(target, files):
     with tarfile.open(target, "w") as tar:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+            if data is None:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+            else:
+                member.size = len(data)
+            tar.addfile(member, io.BytesIO(data or b""))
 print("I: running apt-get update...", file=sys.stderr)
 version = open(home + "/version").read()
 if "--format=null" in sys.argv:
@@ -49,7 +52,8 @@ if "--format=null" in sys.argv:
 else:
     print("I: creating tarball...", file=sys.stderr)
     status = "Package: dash\\nStatus: install ok installed\\nVersion: %s\\nArchitecture: amd64\\n\\n" % version
-    pack("root.tar", {{"./var/lib/dpkg/status": status.encode(), "./etc/random": os.urandom(5000)}})
+    folders = dict.fromkeys(["./", "./etc", "./var", "./var/lib", "./var/lib/dpkg"])
+    pack("root.tar", {{**folders, "./var/lib/dpkg/status": status.encode(), "./etc/random": os.urandom(5000)}})
     pack("boot.tar", {{"efi/loader/loader.conf": b"timeout 0\\n", "efi/kernel": os.urandom(5000)}})
 """
 

@@ -61,7 +61,7 @@ def assemble(disk: Disk, image: Path, scratch: Path) -> int:
     with failures(image), image.open("xb") as file:
         file.truncate(size)
     fat, root = partitions
-    _make_ext4(disk, image, root)
+    _make_ext4(disk, image, root, scratch)
     _make_fat(disk, image, fat)
     _fill_fat(disk, image, fat, scratch)
     _write_table(disk, image, size, partitions)
@@ -103,8 +103,24 @@ def _root_size(archive: Path) -> int:
     return wanted + wanted // _BYTES_PER_INODE * 256
 
 
-def _make_ext4(disk: Disk, image: Path, part: Partition) -> None:
+def _timed(disk: Disk, target: Path) -> Path:
+    """The root archive with access and change times in it, too: mke2fs would write 1970 for those."""
+    times = {"atime": str(disk.epoch), "ctime": str(disk.epoch)}
+    with (
+        failures(target),
+        tarfile.open(disk.root) as source,
+        tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as timed,
+    ):
+        for member in source:
+            member.mtime = min(member.mtime, disk.epoch)
+            member.pax_headers = {**member.pax_headers, **times}
+            timed.addfile(member, source.extractfile(member) if member.isreg() else None)
+    return target
+
+
+def _make_ext4(disk: Disk, image: Path, part: Partition, scratch: Path) -> None:
     identity = disk.identity
+    archive = _timed(disk, scratch / "timed.tar")
     extended = (
         f"offset={part.start},hash_seed={identity.uuid('hash-seed')},root_owner=0:0,lazy_itable_init=0,"
         "lazy_journal_init=0,nodiscard"
@@ -112,16 +128,17 @@ def _make_ext4(disk: Disk, image: Path, part: Partition) -> None:
     argv = [
         "mke2fs", "-q", "-F", "-t", "ext4", "-o", "Linux", "-O", _FEATURES, "-E", extended, "-e", "remount-ro",
         "-b", str(_BLOCK), "-I", "256", "-i", str(_BYTES_PER_INODE), "-J", f"size={_JOURNAL // MiB}", "-m", "1",
-        "-L", part.name, "-U", identity.uuid("root"), "-d", str(disk.root), str(image), f"{part.size // KiB}k",
+        "-L", part.name, "-U", identity.uuid("root"), "-d", str(archive), str(image), f"{part.size // KiB}k",
     ]  # fmt: skip
     done = tools.run(argv, env=_still(disk), expect=None)
+    archive.unlink()
     if done.returncode == 0:
         return
     if "libarchive" in done.complaint:
         raise ToolMissing("mke2fs reads archives by libarchive, which is missing", hint="apt-get install libarchive13")
     if "not a directory" in done.complaint.lower():
         raise ToolMissing("this mke2fs can't read archives; e2fsprogs 1.47.1 or newer is needed", hint=_NEWER)
-    if "Could not allocate block" in done.complaint:
+    if "Could not allocate" in done.complaint or "too big for filesystem" in done.complaint:
         raise NoSpace(f"the packages do not fit a root of {show_size(part.size)}", hint="raise its size in the profile")
     raise EditFailed(f"mke2fs could not make the root: {done.complaint}", where=str(image))
 
