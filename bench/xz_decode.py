@@ -1,4 +1,6 @@
-"""How long `expand` takes for an .xz file beside `xz -dc -T0`, and its peak memory: `python bench/xz_decode.py FILE.xz`.
+"""How long `expand` takes for an .xz file beside `xz -dc -T0`, and its peak memory.
+
+    python bench/xz_decode.py FILE.xz
 
 Both write the raw image to a file on the same disk; `expand` digests it as well. Best of N runs, alternating, so that
 a busy machine hurts both alike.

@@ -36,7 +36,8 @@ from imagesmith.sources import owner
 from imagesmith.sources.disk import digest_of, failures, sync_folder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
-_RANDOM_TAIL = 10
+PART_KIND = "raw"
+"""Downloads are made for entries of this kind, so they are held together with them."""
 # What has been compared with its digest in this run: data path -> (inode, size, mtime, ctime).
 _checked: dict[str, tuple[int, int, int, int]] = {}
 
@@ -149,7 +150,7 @@ class Cache:
             os.close(descriptor)
 
     def part(self, key: str) -> Path:
-        """Where a download that is not whole yet lies, between runs. Write it only while holding its entry."""
+        """Where a download that is not whole yet lies, between runs. Touch it only inside `hold(PART_KIND, key)`."""
         with failures(self.root):
             return self._folder("parts") / _checked_name(key)
 
@@ -210,8 +211,9 @@ class Cache:
                 if entry.used <= limit and self._remove_unless_held(entry):
                     removed.append(entry)
             for part in self._folder("parts").iterdir():
-                if part.lstat().st_mtime <= limit:
-                    part.unlink()
+                with self._unheld(PART_KIND, part.name.removesuffix(".json")) as free:
+                    if free and part.lstat().st_mtime <= limit:
+                        part.unlink()
         return tuple(removed)
 
     # -- inside -----------------------------------------------------------------------------------
@@ -251,24 +253,29 @@ class Cache:
         return ""
 
     def _remove_unless_held(self, entry: CacheEntry) -> bool:
-        path = str(self._lock_path(entry.kind, entry.key))
-        lock = FileLock(path, mode=0o600)  # a new one: ours would count as held by us
+        with self._unheld(entry.kind, entry.key) as free:
+            if not free:
+                return False
+            try:
+                with _flocked(entry.path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY):
+                    self._discard(self._entry_folder(entry.kind, entry.key))
+            except BlockingIOError:  # somebody is `using` it
+                return False
+        return True
+
+    @contextmanager
+    def _unheld(self, kind: str, key: str) -> Iterator[bool]:
+        """Hold it if nobody does; says whether that worked."""
+        lock = FileLock(str(self._lock_path(kind, key)), mode=0o600)  # a new one: `hold`'s would count as ours
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return False
+            yield False
+            return
         try:
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._discard(self._entry_folder(entry.kind, entry.key))
-            except BlockingIOError:
-                return False
-            finally:
-                os.close(descriptor)
+            yield True
         finally:
             lock.release()
-        return True
 
     def _discard(self, folder: Path) -> None:
         _checked.pop(str(folder / "data"), None)
@@ -333,8 +340,8 @@ class Cache:
 
 
 @contextmanager
-def _flocked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def _flocked(path: Path, how: int = fcntl.LOCK_EX, flags: int = os.O_DIRECTORY) -> Iterator[None]:
+    descriptor = os.open(path, flags | os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, how)
         yield

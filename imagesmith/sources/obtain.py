@@ -25,7 +25,7 @@ from imagesmith.errors import (
 from imagesmith.events import Listener, Noted, Progress, StepFinished, StepStarted, Warned, unheard
 from imagesmith.formats import checksums
 from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase, Signature
-from imagesmith.sources.cache import Cache, CacheEntry
+from imagesmith.sources.cache import PART_KIND, Cache, CacheEntry
 from imagesmith.sources.decompress import MOST, Expanded, expand
 from imagesmith.sources.disk import CHUNK, failures
 from imagesmith.sources.fetch import PATIENT, Patience, fetch, fetch_small
@@ -35,7 +35,7 @@ from imagesmith.sources.verify import check_signature
 from imagesmith.streams import Hashing, pieces
 from imagesmith.units import show_size
 
-KIND = "raw"
+KIND = PART_KIND
 _MISMATCH = "it was altered, or the publisher replaced it: see the publisher's page, or run `imagesmith update`"
 
 

@@ -238,9 +238,12 @@ def test_prune_leaves_what_is_held_or_used(cache: Cache) -> None:
     assert [gone.key for gone in other.prune(everything=True)] == ["one"]
 
 
-def test_prune_takes_broken_downloads(cache: Cache) -> None:
+def test_prune_takes_broken_downloads_that_nobody_goes_on_with(cache: Cache) -> None:
     part = cache.part("one")
     part.write_bytes(b"half")
+    with Cache(cache.root).hold("raw", "one"):
+        cache.prune(everything=True)
+        assert part.exists(), "somebody is fetching it"
     cache.prune(everything=True)
     assert not part.exists()
 

@@ -1,6 +1,7 @@
 """Expanding published images; the packers are the real ones."""
 
 import bz2
+import functools
 import gzip
 import hashlib
 import io
@@ -57,6 +58,13 @@ PACKERS = {
     "bz2 streams": lambda data: bz2.compress(data[:9]) + bz2.compress(data[9:]),
     "zip": lambda data: _zip(data, "disk.img"),
 }
+
+
+@functools.cache
+def _packed(packer: str, image: bytes) -> bytes:
+    return PACKERS[packer](image)
+
+
 STREAMED = [name for name in PACKERS if name != "zip"]
 
 
@@ -69,7 +77,7 @@ def _expanded(packed: bytes, folder: Path, **options: int) -> tuple[Expanded, by
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_every_format_gives_the_image_its_size_and_its_digest(packer: str, image: bytes, tmp_path: Path) -> None:
-    done, raw = _expanded(PACKERS[packer](image), tmp_path)
+    done, raw = _expanded(_packed(packer, image), tmp_path)
     assert raw == image
     assert done == Expanded(len(image), done.digest, packer.split()[0])  # type: ignore[arg-type]
     assert done.digest.hex == hashlib.sha256(image).hexdigest()
@@ -84,7 +92,7 @@ def test_a_pipe_gives_the_same(packer: str, image: bytes, tmp_path: Path) -> Non
         def read(self, size: int, /) -> bytes:
             return self._file.read(min(size, 1000))
 
-    done = expand(Pipe(PACKERS[packer](image)), tmp_path / "raw")
+    done = expand(Pipe(_packed(packer, image)), tmp_path / "raw")
     assert (tmp_path / "raw").read_bytes() == image
     assert done.digest.hex == hashlib.sha256(image).hexdigest()
 
@@ -101,7 +109,7 @@ def test_qcow2_gives_what_qemu_was_given(options: tuple[str, ...], image: bytes,
 @pytest.mark.parametrize("packer", [name for name in PACKERS if name != "raw"])
 @pytest.mark.parametrize("share", [0.0005, 0.3, 0.7, 0.99, 0.99999])
 def test_truncation_is_found_anywhere(packer: str, share: float, image: bytes, tmp_path: Path) -> None:
-    packed = PACKERS[packer](image)
+    packed = _packed(packer, image)
     if packer == "xz streams":
         packed = packed[:-8]  # without the end's padding, which may go
     cut = min(int(len(packed) * share), len(packed) - 1)
@@ -111,14 +119,20 @@ def test_truncation_is_found_anywhere(packer: str, share: float, image: bytes, t
 
 @pytest.mark.parametrize("packer", [name for name in PACKERS if name not in ("raw", "zip")])
 def test_what_follows_the_data_is_an_error(packer: str, image: bytes, tmp_path: Path) -> None:
-    with pytest.raises(ContentMalformed):
-        _expanded(PACKERS[packer](image) + b"garbage after the end", tmp_path)
+    with pytest.raises(ContentMalformed, match="follows the end of the"):
+        _expanded(_packed(packer, image) + b"garbage after the end", tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_xz_padding_comes_in_fours(count: int, image: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ContentMalformed, match="padding"):
+        _expanded(_packed("xz", image) + bytes(count), tmp_path)
 
 
 @pytest.mark.parametrize("packer", ["xz", "xz blocks", "xz blocks crc32", "xz blocks sha256", "gz", "bz2", "zip"])
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.9])
 def test_a_flipped_bit_is_found(packer: str, share: float, image: bytes, tmp_path: Path) -> None:
-    packed = bytearray(PACKERS[packer](image))
+    packed = bytearray(_packed(packer, image))
     packed[int(len(packed) * share)] ^= 4
     with pytest.raises(ContentMalformed):
         _expanded(bytes(packed), tmp_path)
@@ -173,9 +187,9 @@ def test_a_packed_file_inside_a_packed_file_is_named(image: bytes, tmp_path: Pat
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_the_limit_holds_for_every_format(packer: str, image: bytes, tmp_path: Path) -> None:
-    assert _expanded(PACKERS[packer](image), tmp_path, limit=len(image))[1] == image
+    assert _expanded(_packed(packer, image), tmp_path, limit=len(image))[1] == image
     with pytest.raises(ContentMalformed, match="expands to more than"):
-        _expanded(PACKERS[packer](image), tmp_path, limit=len(image) - 1)
+        _expanded(_packed(packer, image), tmp_path, limit=len(image) - 1)
 
 
 def test_a_bomb_whose_index_tells_it_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -120,6 +120,19 @@ def test_a_wrong_206_is_not_used(content_range: str, server: Server, part: Path)
     assert _fetched(url, part) == BODY
 
 
+def test_a_206_that_is_shorter_than_its_file_is_gone_on_with(server: Server, part: Path) -> None:
+    url = _broken(server, "/bits", part)
+
+    def bits(request: Request) -> None:
+        start = request.asked_from()
+        end = min(start + 150_000, len(BODY))
+        request.give(BODY[start:end], 206, ETag='"one"', Content_Range=f"bytes {start}-{end - 1}/{len(BODY)}")
+
+    server.on("/bits", bits)
+    assert _fetched(url, part) == BODY
+    assert len(server.seen) == 3
+
+
 def test_a_206_that_nobody_asked_for_is_refused(server: Server, part: Path) -> None:
     url = server.on("/unasked", lambda request: request.give(BODY[5:], 206, Content_Range="bytes 5-700000/700001"))
     with pytest.raises(SourceUnreachable, match="206"):
