@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -135,7 +136,7 @@ def _attempt(
         else:
             _expect_whole(response, url)
             total = _length(response)
-            part.restart(Version(url, _validator(response)))
+            part.restart(Version(url, _validator(response), _modified(response)))
         whole = size or total
         if size and total and total != size:
             raise ContentMalformed(
@@ -258,6 +259,15 @@ def _validator(response: requests.Response) -> str:
     if etag.startswith('"'):
         return etag
     return response.headers.get("Last-Modified", "")
+
+
+def _modified(response: requests.Response) -> int:
+    """Last-Modified in seconds since 1970; 0 when it is absent, no date, or in the future."""
+    try:
+        moment = int(parsedate_to_datetime(response.headers.get("Last-Modified", "")).timestamp())
+    except (ValueError, OverflowError):
+        return 0
+    return moment if 0 < moment <= time.time() else 0
 
 
 def _connection_failed(url: str, error: requests.RequestException) -> Exception:

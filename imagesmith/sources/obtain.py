@@ -60,6 +60,7 @@ class _Way:
     listener: Listener
     patience: Patience
     keyrings: Callable[[], Path]
+    refresh: bool
 
 
 def obtain_http(
@@ -67,19 +68,22 @@ def obtain_http(
     *,
     cache: Cache,
     insecure: bool = False,
+    refresh: bool = False,
     listener: Listener = unheard,
     patience: Patience = PATIENT,
     keyrings: Path | None = None,
 ) -> ObtainedBase:
     """The verified raw image of a base whose source is an HttpSource, out of the cache or fetched into it.
 
-    `insecure` (--insecure-unverified) takes a file that nothing vouches for. `keyrings` = the project's own folder.
-    `epoch` is the source's `released`. Raises SourceUnreachable, DigestMismatch and its kinds, NoSpace, IOFailed.
+    `insecure` (--insecure-unverified) takes a file that nothing vouches for. `refresh` asks the publisher what the file
+    is now, where no digest is pinned; without it what is in the cache is good. `keyrings` = the project's own folder.
+    `epoch` is the source's `released`, else when the server says it was last modified, else 0.
+    Raises SourceUnreachable, DigestMismatch and its kinds, NoSpace, IOFailed.
     """
     source = base.source
     if not isinstance(source, HttpSource):
         raise UsageError(f"base {base.name} is not fetched over https")
-    way = _Way(cache, listener, patience, lambda: keyrings or resources.folder("keyrings"))
+    way = _Way(cache, listener, patience, lambda: keyrings or resources.folder("keyrings"), refresh)
     try:
         promise = _promise(source, insecure, way)
         entry = _cached(promise, way)
@@ -191,7 +195,7 @@ def _cached(promise: _Promise, way: _Way) -> CacheEntry | None:
 
 
 def _referred(reference: str, way: _Way) -> CacheEntry | None:
-    key = way.cache.referred(reference)
+    key = None if way.refresh else way.cache.referred(reference)
     return way.cache.get(KIND, key, way.listener) if key else None
 
 
@@ -229,7 +233,7 @@ def _bring_from(url: str, source: HttpSource, promise: _Promise, part: Part, raw
         raise _mismatch(published, promise.digest, url)
     _check_expanded(source, expanded, url)
     trust = _check_file_signature(promise, part, url, way)
-    facts = _facts(published, part.size, expanded, trust, url)
+    facts = {**_facts(published, part.size, expanded, trust, url), "modified": part.modified}
     entry = way.cache.publish(KIND, published.hex, raw, expanded.digest, facts)
     way.cache.refer(promise.reference, published.hex)
     way.listener(StepFinished("fetch", f"{show_size(part.size)}, expanded to {show_size(expanded.size)}; {trust}"))
@@ -287,6 +291,8 @@ def _facts(published: Digest, size: int, expanded: Expanded, trust: str, url: st
 
 def _obtained(entry: CacheEntry, trust: str, epoch: int) -> ObtainedBase:
     published = Digest.parse(str(entry.facts["published"]))
+    modified = entry.facts.get("modified")
+    epoch = epoch or (modified if isinstance(modified, int) else 0)
     return ObtainedBase(entry.path, entry.size, entry.digest, published, epoch, trust or str(entry.facts["trust"]))
 
 

@@ -28,6 +28,8 @@ class Version:
     url: str
     validator: str
     """A strong ETag, or Last-Modified; empty = cannot be resumed."""
+    modified: int = 0
+    """When the server says it was made, seconds since 1970; 0 = it does not say."""
 
 
 class Part:
@@ -57,9 +59,17 @@ class Part:
     @property
     def version(self) -> Version | None:
         """Of the bytes that are there; None when they cannot be resumed."""
+        version = self._noted()
+        return version if version and version.validator and self.size else None
+
+    @property
+    def modified(self) -> int:
+        version = self._noted()
+        return version.modified if version else 0
+
+    def _noted(self) -> Version | None:
         with suppress(OSError, ValueError, TypeError):
-            version = Version(**json.loads(self._note.read_text()))
-            return version if version.validator and self.size else None
+            return Version(**json.loads(self._note.read_text()))
         return None
 
     def restart(self, version: Version) -> None:

@@ -290,6 +290,27 @@ class TestTrust:
         server.on("/own/a.img.xz", lambda request: request.send_error(500))
         assert _http(source, cache, keyrings=ring.parent) == got
 
+    def test_a_refresh_asks_the_publisher_again(
+        self, server: Server, cache: Cache, packed: bytes, image: bytes
+    ) -> None:
+        source = HttpSource(server.file("/moving.img.xz", packed))
+        _http(source, cache, insecure=True)
+        newer = image + b"\x01newer"
+        server.file("/moving.img.xz", lzma.compress(newer, preset=0))
+        assert _http(source, cache, insecure=True).path.read_bytes() == image
+        base = Base("test", "debian", source)
+        fresh = obtain_http(base, cache=cache, insecure=True, refresh=True, patience=QUICK)
+        assert fresh.path.read_bytes() == newer
+        assert _http(source, cache, insecure=True) == fresh
+
+    @pytest.mark.parametrize(("said", "epoch"), [("Wed, 15 Nov 2023 00:00:00 GMT", 1_700_006_400), ("soon", 0)])
+    def test_the_epoch_is_when_the_server_says_it_was_made(
+        self, said: str, epoch: int, server: Server, cache: Cache, packed: bytes
+    ) -> None:
+        url = server.on("/dated.img.xz", lambda request: request.give(packed, Last_Modified=said))
+        for _ in ("fetched", "from the cache"):
+            assert _http(HttpSource(url, digest=Digest.of(packed)), cache).epoch == epoch
+
     def test_a_wrong_signature_over_the_file_is_refused(
         self, server: Server, cache: Cache, packed: bytes, signer: Signer, publisher: str
     ) -> None:
