@@ -121,6 +121,12 @@ def test_firstboot_md_describes_every_step(path: Path) -> None:
     assert f"| `{path.name}` |" in text("docs", "firstboot.md")
 
 
+def test_architecture_md_has_every_part_of_the_house() -> None:
+    page = text("docs", "architecture.md")
+    parts = {path.stem for path in (ROOT / "imagesmith").iterdir() if not path.name.startswith("_")}
+    assert [part for part in sorted(parts) if not re.search(rf"`{part}(\.py|/)?`", page)] == []
+
+
 # -- names of things ------------------------------------------------------------------------------
 
 

@@ -102,18 +102,15 @@ def _base(base: Base) -> list[str]:
 
 
 def _trust(source: HttpSource) -> str:
-    reasons = []
+    """In the order that `sources.obtain` keeps: a pinned digest needs no signature."""
     if source.digest:
-        reasons.append(f"its {source.digest.algorithm} in the profile")
-    elif source.checksums_url:
-        reasons.append("its line in the publisher's checksum list")
-    else:
-        reasons.append("its digest in imagesmith.lock, which imagesmith update writes,")
-    if source.signature:
-        what = "that list" if source.signature.covers == "checksums" else "the file"
-        keys = " or ".join(fingerprint[-16:] for fingerprint in source.signature.fingerprints)
-        reasons.append(f"a signature of {what} by the key {keys}")
-    return " and ".join(reasons)
+        return f"its {source.digest.algorithm} in the profile or in imagesmith.lock"
+    signature = source.signature
+    if not signature:
+        return "nothing yet: no digest, no signature; see imagesmith update"
+    what = "the file" if signature.covers == "file" else "the publisher's checksum list"
+    keys = " or ".join(fingerprint[-16:] for fingerprint in signature.fingerprints)
+    return f"a signature of {what} by the key {keys}"
 
 
 def _fetches(base: Base) -> str:
