@@ -50,8 +50,8 @@ def test_json_tells_progress_at_most_once_a_second_and_always_its_end(capsys: py
     tell(STORY, as_json=True)
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     progress = [fact for fact in facts if fact["event"] == "Progress"]
-    # All of it within a fraction of a second: the first, the last, and one more on a very slow machine.
-    assert 2 <= len(progress) <= 4
+    # 501 were given within a fraction of a second: the first, the last, and a few more on a very busy machine.
+    assert 2 <= len(progress) <= 10
     assert progress[-1]["done"] == progress[-1]["total"] == 500 * MIB
 
 
