@@ -1,19 +1,17 @@
-"""How long editing a cached base takes beside bare `cp --sparse`, `mcopy` and `debugfs`: `python -m bench.edit_base`.
+"""How long editing a cached base takes beside bare `cp --sparse`, `mcopy` and `debugfs`.
 
 20 files into FAT, 20 into ext4, one of 70 MB; nothing compressed or sealed. Ours also reads every edit back and
-checks both file systems. Best of N runs, alternating, so that a busy machine hurts both alike.
+checks both file systems. Called by `bench.__main__`.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-from bench.made_base import Base, MiB, make_base, run
+from bench.made_base import Base, MiB, run
+from bench.row import Row
 from imagesmith.image.apply import apply
 from imagesmith.image.raw import RawImage
 from imagesmith.model import Digest, Edit, EnsureToken, FileContent, PutFile
@@ -38,9 +36,8 @@ def theirs(base: Base, target: Path, small: list[Path], large: Path) -> float:
     return time.monotonic() - start
 
 
-def measure(folder: Path, runs: int) -> tuple[float, float]:
-    """Best seconds of ours and theirs."""
-    base = make_base(folder)
+def rows(base: Base, folder: Path, runs: int) -> list[Row]:
+    """Best of `runs`, alternating, so that a busy machine hurts both alike."""
     chance = random.Random(2)
     small = [folder / f"small{number}" for number in range(20)]
     for path in small:
@@ -61,21 +58,5 @@ def measure(folder: Path, runs: int) -> tuple[float, float]:
         mine = ours(base, target, edits)
         target.unlink()
         times.append((mine, peer))
-    return min(mine for mine, _ in times), min(peer for _, peer in times)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        mine, peer = measure(Path(folder), options.runs)
-    print("| editing a 2.5 GiB base, one file of 70 MB | seconds | ratio | at most |")
-    print("|---|---|---|---|")
-    print(f"| cp --sparse=always, mcopy, debugfs | {peer:.2f} | 1 | |")
-    print(f"| imagesmith, read back and checked | {mine:.2f} | {mine / peer:.2f} | {LIMIT} |")
-    return 0 if mine <= LIMIT * peer else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    mine, peer = min(mine for mine, _ in times), min(peer for _, peer in times)
+    return [Row("edit a base of 2.5 GiB, one file of 70 MB", mine, "cp --sparse + mcopy + debugfs", peer, LIMIT)]

@@ -1,0 +1,39 @@
+"""Measure what is claimed about speed and memory: `python -m bench [--runs N] [CASE...]`, or `make bench`.
+
+Ours and its peer run alternately in one run, on one made image; what counts is the ratio. Exit code 1 when a bar is
+missed: on a busy machine run it again before believing it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import edit_base, whole_build, xz_decode
+from bench.made_base import make_base
+from bench.row import table
+
+CASES = {"xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; else all")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):
+        parser.error(f"there is no case {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory(prefix="imagesmith-bench-") as name:
+        folder = Path(name)
+        base = make_base(folder)
+        rows = [row for case in options.cases or CASES for row in CASES[case](base, folder, options.runs)]
+    print(table(rows))
+    print(f"\n{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end; best of {options.runs} runs each.")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
