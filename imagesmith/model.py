@@ -115,6 +115,8 @@ class DebianSource:
     layout: DiskLayout
     download_size: int = 0
     """Roughly what the packages weigh, for `plan`; 0 when unknown."""
+    state: str = ""
+    """The package state that imagesmith.lock pins (sha256, hex); empty = what the archive has when it is made."""
 
 
 Source = HttpSource | FileSource | DebianSource

@@ -16,7 +16,7 @@ from typing import Any, cast
 import yaml
 
 from imagesmith.errors import DocumentInvalid, Problem
-from imagesmith.model import Base, Digest, HttpSource, ObtainedBase
+from imagesmith.model import Base, DebianSource, Digest, HttpSource, ObtainedBase
 from imagesmith.sources.disk import failures, sync_folder
 
 _HEADER = """\
@@ -53,6 +53,8 @@ class Lock:
 def locked(base: Base, lock: Lock, board: str) -> Base:
     """`base` with what the lock knows about `board`/`base` in its source; unchanged when it knows nothing."""
     entry = lock.entries.get(f"{board}/{base.name}")
+    if entry and isinstance(base.source, DebianSource):
+        return replace(base, source=replace(base.source, state=entry.packages))
     if entry is None or not isinstance(base.source, HttpSource):
         return base
     source = base.source

@@ -38,7 +38,7 @@ def test_the_head_says_what_is_made_and_that_it_joins_nothing():
     [
         ("rpi4-worker", "", "525 MiB"),
         ("rpi4-worker", "", "trusted by its sha256 in the profile or in imagesmith.lock"),
-        ("bananapi-m5-worker", "", "trusted by a signature of the file by the key 93D6889F9F0E78D5 or 1EB30FAF236099FE"),
+        ("bananapi-m5-worker", "", "trusted by a signature of the file by the key 93D6889F9F0E78D5 or"),
         ("bananapi-m5-worker", "", "No boot test: QEMU has no machine like the bananapi-m5."),
         ("x86-master", "", "trusted by a signature of the publisher's checksum list by the key 1A5D6C4C7DB87C81"),
         ("x86-master", "debian", "of Debian trixie"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bootstrapping import PC, StandIn
 
-from imagesmith.errors import SourceUnreachable, UsageError
+from imagesmith.errors import DigestMismatch, SourceUnreachable, UsageError
 from imagesmith.events import Event, Noted
 from imagesmith.model import Base, FileSource, ObtainedBase, Package
 from imagesmith.sources.bootstrap import obtain_debian, state_key
@@ -85,6 +85,32 @@ def test_the_states_key_is_what_the_cache_has(archive: StandIn, cache: Cache) ->
     archive.offer("2")
     obtain(cache, refresh=True)
     assert state_key(PC, "amd64", cache) != base.path.parent.name
+
+
+def test_a_locked_state_is_taken_from_the_cache_whatever_came_after(archive: StandIn, cache: Cache) -> None:
+    first = obtain(cache)
+    locked = replace(BASE, source=replace(PC, state=state_key(PC, "amd64", cache)))
+    archive.offer("2")
+    obtain(cache, refresh=True)
+    archive.fail("E: Temporary failure resolving\n")
+    assert obtain(cache, locked) == first
+
+
+def test_a_locked_state_is_made_where_the_archive_still_has_it(archive: StandIn, cache: Cache, tmp_path: Path) -> None:
+    first = obtain(cache)
+    locked = replace(BASE, source=replace(PC, state=state_key(PC, "amd64", cache)))
+    elsewhere = Cache(tmp_path / "elsewhere")
+    assert obtain(elsewhere, locked).packages == first.packages
+
+
+def test_a_build_never_goes_past_the_lock(archive: StandIn, cache: Cache, tmp_path: Path) -> None:
+    obtain(cache)
+    locked = replace(BASE, source=replace(PC, state=state_key(PC, "amd64", cache)))
+    archive.offer("2")
+    elsewhere = Cache(tmp_path / "elsewhere")
+    with pytest.raises(DigestMismatch, match="have changed since trixie was locked"):
+        obtain(elsewhere, locked)
+    assert not elsewhere.entries()
 
 
 def test_a_failure_leaves_nothing_in_the_cache_and_says_for_what(archive: StandIn, cache: Cache) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.errors import DigestMismatch, ImagesmithError, UsageError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted, unheard
 from imagesmith.model import Architecture, Base, DebianSource, Digest, ObtainedBase, Package
 from imagesmith.sources.bootstrap import tree
@@ -30,8 +30,9 @@ def obtain_debian(
 ) -> ObtainedBase:
     """The raw image of a base that is made from Debian's packages; `base.source` is a DebianSource.
 
-    Without `refresh` whatever the cache has for the recipe is taken. Raises UsageError, ToolMissing,
-    SourceUnreachable, NoSpace, EditFailed.
+    Without `refresh` the state that the lock pins is taken, else whatever the cache has for the recipe. Raises
+    DigestMismatch when the pinned state is not in the cache and the archive has another by now; UsageError,
+    ToolMissing, SourceUnreachable, NoSpace, EditFailed.
     """
     if not isinstance(base.source, DebianSource):
         raise UsageError(f"base {base.name} is not made from Debian's packages")
@@ -41,7 +42,7 @@ def obtain_debian(
         with cache.hold(KIND, recipe.digest, listener):
             # Another process may have made it while we waited.
             entry = entry or (None if refresh else _remembered(cache, recipe, listener))
-            entry = entry or _current(cache, recipe, listener)
+            entry = entry or _current(cache, recipe, listener, pinned="" if refresh else recipe.source.state)
     except ImagesmithError as error:
         raise error.within(f"while getting base {base.name} for {architecture}") from error
     return _obtained(entry)
@@ -58,14 +59,21 @@ def reference(recipe: Recipe) -> str:
 
 
 def _remembered(cache: Cache, recipe: Recipe, listener: Listener) -> CacheEntry | None:
-    key = cache.referred(reference(recipe))
+    key = recipe.source.state or cache.referred(reference(recipe))
     return cache.get(KIND, key, listener) if key else None
 
 
-def _current(cache: Cache, recipe: Recipe, listener: Listener) -> CacheEntry:
-    """The base for the archive's state of now, made if it is not there."""
+def _current(cache: Cache, recipe: Recipe, listener: Listener, *, pinned: str) -> CacheEntry:
+    """The base for the archive's state of now, made if it is not there; refused when another state is `pinned`."""
     with cache.scratch(KIND, recipe.digest) as scratch:
         state = tree.resolve(recipe, scratch, listener)
+        if pinned and state.key != pinned:
+            raise DigestMismatch(
+                f"the archive's packages have changed since {recipe.source.suite} was locked"
+                f" (state {pinned[:12]}, now {state.key[:12]}), and the locked base is not in the cache",
+                hint="take the new packages with `imagesmith update TARGET`, or bring the cache of the machine that"
+                " made the lock",
+            )
         entry = cache.get(KIND, state.key, listener)
         if entry:
             listener(Noted(f"the packages of {recipe.source.suite} have not changed; the base in the cache is current"))
