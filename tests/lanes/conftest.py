@@ -1,0 +1,65 @@
+"""For the lanes that run the real command line on real bases: `imagesmith` as a program, and what it built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv lane@example"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit code, its answer and its telling."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> Any:
+        """The `result` object of a --json run."""
+        assert self.code == 0, self.out + self.err
+        return json.loads(self.out.splitlines()[-1])["result"]
+
+
+Program = Callable[..., Done]
+
+
+def run_program(argv: list[str], folder: Path, env: Mapping[str, str] = os.environ, timeout: int = 2400) -> Done:
+    done = subprocess.run(argv, cwd=folder, env=env, text=True, capture_output=True, timeout=timeout, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to build in, with a public key in it."""
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "key.pub").write_text(KEY + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imagesmith(workshop: Path) -> Program:
+    """`imagesmith WORDS...` in the workshop."""
+
+    def call(*words: str) -> Done:
+        return run_program([sys.executable, "-m", "imagesmith", *words], workshop)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def worker(imagesmith: Program, workshop: Path) -> Path:
+    """The folder of a built qemu-x86-worker."""
+    done = imagesmith("build", "qemu-x86-worker", "--no-cluster", "--ssh-key", "key.pub")
+    assert done.code == 0, done.out + done.err
+    return workshop / "out" / "qemu-x86-worker"

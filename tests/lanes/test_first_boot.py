@@ -1,0 +1,98 @@
+"""First boots of real images, in QEMU: each is built by the command line and must keep what its profile promised."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from lanes.conftest import Done, Program
+
+pytestmark = [pytest.mark.boot, pytest.mark.archive]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kept(done: Done) -> dict[str, str]:
+    """The facts of a boot that kept every promise."""
+    report = done.result
+    assert report["passed"] and not report["broken"], report
+    assert report["kept"]
+    facts: dict[str, str] = report["facts"]
+    return facts
+
+
+def test_x86_boots_by_its_own_loader_and_is_not_changed(imagesmith: Program, worker: Path) -> None:
+    image = worker / "qemu-x86-worker.img"
+    before = _sha256(image)
+    facts = _kept(imagesmith("boot", "qemu-x86-worker", "--json"))
+    assert _sha256(image) == before
+    assert facts["architecture"] in ("x86_64", "amd64")
+    assert int(facts["disk_size"]) > image.stat().st_size
+    assert int(facts["root_size"]) > int(facts["disk_size"]) - 2**30
+
+
+def test_x86_server_with_a_fixed_address_a_time_zone_and_time_servers(imagesmith: Program) -> None:
+    settings = ("address=10.0.2.77/24", "gateway=10.0.2.2", "timezone=Europe/Berlin", "time_servers=10.0.2.2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    given = ("--no-cluster", "--ssh-key", "key.pub", "--hostname", "srv-1", *words)
+    built = imagesmith("build", "qemu-x86-server", *given)
+    assert built.code == 0, built.out + built.err
+    facts = _kept(imagesmith("boot", "qemu-x86-server", "--json"))
+    assert facts["hostname"] == "srv-1"
+    assert "10.0.2.77" in facts["address"].split()
+
+
+def test_two_boots_of_one_image_are_two_machines(imagesmith: Program, worker: Path) -> None:
+    """Nothing that tells machines apart comes with the image."""
+    first, second = (_kept(imagesmith("boot", "qemu-x86-worker", "--json")) for _ in range(2))
+    for fact in ("machine_id", "host_key.ed25519"):
+        assert first[fact] != second[fact]
+
+
+def test_a_broken_step_fails_the_boot_test(imagesmith: Program, worker: Path, workshop: Path) -> None:
+    broken = workshop / "broken"
+    broken.mkdir()
+    for file in worker.iterdir():
+        if file.suffix not in (".zst", ".log"):
+            shutil.copy(file, broken / file.name)
+    image = broken / "qemu-x86-worker.img"
+    step = workshop / "step"
+    step.write_text("#!/bin/sh\necho 'this step is broken on purpose' >&2\nexit 1\n")
+    start = _root_offset(imagesmith, image)
+    script = workshop / "script"
+    script.write_text(
+        "rm /usr/lib/imagesmith/steps/30-identity\n"
+        f"write {step} /usr/lib/imagesmith/steps/30-identity\n"
+        "sif /usr/lib/imagesmith/steps/30-identity mode 0100755\n"
+    )
+    subprocess.run(["debugfs", "-w", "-f", str(script), f"{image}?offset={start}"], check=True, capture_output=True)
+    done = imagesmith("boot", str(image))
+    assert done.code == 10, done.out + done.err
+    assert "step.30-identity" in done.err
+
+
+def test_arm64_boots_on_virt(imagesmith: Program) -> None:
+    built = imagesmith("build", "qemu-arm64-worker", "--no-cluster", "--ssh-key", "key.pub")
+    assert built.code == 0, built.out + built.err
+    facts = _kept(imagesmith("boot", "qemu-arm64-worker", "--json"))
+    assert facts["architecture"] in ("aarch64", "arm64")
+
+
+def test_rpi3_boots_on_raspi3b_and_says_what_that_does_not_prove(imagesmith: Program) -> None:
+    built = imagesmith("build", "rpi3-worker", "--base", "debian", "--no-cluster", "--ssh-key", "key.pub")
+    assert built.code == 0, built.out + built.err
+    booted = imagesmith("boot", "rpi3-worker", "--json")
+    facts = _kept(booted)
+    assert "Raspberry Pi 3" in facts["model"]
+    assert booted.result["unproven"] and booted.result["borrowed"]
+
+
+def _root_offset(imagesmith: Program, image: Path) -> int:
+    volumes = imagesmith("inspect", str(image), "--json").result["volumes"]
+    return next(volume["start"] for volume in volumes if volume["role"] == "root")
