@@ -144,6 +144,16 @@ def test_raspi3b_keeps_the_root_that_the_image_names(root: str) -> None:
     assert adjust_cmdline(f"{root} console=ttyAMA0", PI3)[0].split()[0] == root
 
 
+def test_raspi3b_loses_the_watchdog_that_bites_at_once_and_it_is_said() -> None:
+    words, told = adjust_cmdline("root=LABEL=root module_blacklist=a,b console=ttyAMA0", PI3)
+    assert words.split()[-1] == "module_blacklist=a,b,bcm2835_wdt"
+    assert "watchdog" in told[-1]
+
+
+def test_virt_keeps_its_watchdog() -> None:
+    assert "blacklist" not in adjust_cmdline("root=LABEL=root", VIRT)[0]
+
+
 CONFIG = """\
 # made by raspi-firmware
 arm_64bit=1
