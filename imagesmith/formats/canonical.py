@@ -38,9 +38,10 @@ _UNION_MEMBERS = (
 def to_plain(value: object) -> object:
     """The value as dicts, lists, text, numbers and None, dataclasses' fields in their order.
 
-    Bytes become `{"sha256", "size"}`, a FileContent its digest and size (where it lies on this machine decides
-    nothing), a SecretRef its name, a Digest `sha256:<hex>`, an edit's mode text as `0644`. Raises TypeError on
-    anything that has no place in a plan, a `Secret` first of all.
+    Bytes become `{"sha256", "size"}`, a FileContent its digest and size, a FileSource's path its file name (where they
+    lie on this machine decides nothing, and the manifest is given away), a SecretRef its name, a Digest
+    `sha256:<hex>`, an edit's mode text as `0644`. Raises TypeError on anything that has no place in a plan, a
+    `Secret` first of all.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
@@ -77,7 +78,9 @@ def _plain_fields(value: object) -> dict[str, object]:
         inner = getattr(value, field.name)
         if isinstance(value, FileContent) and field.name == "path":
             continue
-        if isinstance(value, (PutFile, MakeDir)) and field.name == "mode":
+        if isinstance(value, FileSource) and field.name == "path":
+            plain["path"] = PurePath(value.path).name
+        elif isinstance(value, (PutFile, MakeDir)) and field.name == "mode":
             plain["mode"] = f"{inner:04o}"
         else:
             plain[field.name] = to_plain(inner)
