@@ -124,6 +124,7 @@ class Staging:
     def _take_lock(self) -> None:
         path = self._lock.lock_file
         with failures(path, "taking the lock"):
+            _make_lock(Path(path))
             with suppress(filelock.Timeout):
                 self._lock.acquire(timeout=0)
                 return
@@ -194,6 +195,18 @@ def _make_folder(folder: Path) -> None:
             path.mkdir(exist_ok=True)
             if owner:
                 os.chown(path, *owner, follow_symlinks=False)
+
+
+def _make_lock(path: Path) -> None:
+    """The lock's file, the user's also under `sudo`: it stays, and without sudo they must be able to take it."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        owner = _invoker()
+        try:
+            if owner:
+                os.fchown(descriptor, *owner)
+        finally:
+            os.close(descriptor)
 
 
 def _settle(path: Path, owner: tuple[int, int] | None) -> None:
