@@ -21,6 +21,8 @@ from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 
+_LATEST = 2**32 - 1
+
 _insecure_option = click.option(
     "--insecure-unverified", "insecure", is_flag=True, help="Take a base that no digest or signature vouches for."
 )
@@ -90,7 +92,8 @@ def build_command(
     cache, images = Cache.default(), list[Image]()
     for one in targets:
         images.append(build(plan(one, lock_file(choice), epoch=options.epoch), options, cache, listener))
-    record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
+        # After each, so that what was made is known although a later one fails.
+        record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:
         click.echo(json.dumps({"result": {"images": [to_plain(image) for image in images]}}))
         return
@@ -112,4 +115,6 @@ def _source_date_epoch() -> int:
     text = os.environ.get("SOURCE_DATE_EPOCH", "0")
     if not text.isascii() or not text.isdecimal():
         raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}, not a number of seconds", hint="unset it")
+    if int(text) > _LATEST:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]}, later than FAT can tell (2107)", hint="unset it")
     return int(text)

@@ -6,16 +6,21 @@ The folder is the one that a build wrote to (`out/` below the working folder), s
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imagesmith.errors import ContentMalformed, IOFailed, UsageError
+from imagesmith.disk import failures
+from imagesmith.errors import ContentMalformed, ImagesmithError, IOFailed, UsageError
+from imagesmith.formats import manifest
 from imagesmith.model import Image
+from imagesmith.sources import owner
 
 RECORD = "last.json"
 _SCHEMA = 1
@@ -51,20 +56,21 @@ def record_build(
     `targets` maps an image's name to the TARGET as it was typed (the name itself where it is missing), `options`
     are those of the command that change the plan (`base`, `hostname` ...). Raises IOFailed.
     """
-    try:
-        known, _ = _read(output_dir)
-    except ContentMalformed:
-        known = {}
-    now = int(time.time())
-    for image in images:
-        target = (targets or {}).get(image.name, image.name)
-        known[image.name] = Built(image.name, image.path, image.plan_id, now, target, dict(options or {}))
-    document = {
-        "schema": _SCHEMA,
-        "last": [image.name for image in images],
-        "images": {name: _plain(built, output_dir) for name, built in sorted(known.items())},
-    }
-    _write_whole(output_dir / RECORD, json.dumps(document, indent=2) + "\n")
+    with _alone(output_dir):
+        try:
+            known, _ = _read(output_dir)
+        except ContentMalformed:
+            known = {}
+        now = int(time.time())
+        for image in images:
+            target = (targets or {}).get(image.name, image.name)
+            known[image.name] = Built(image.name, image.path, image.plan_id, now, target, dict(options or {}))
+        document = {
+            "schema": _SCHEMA,
+            "last": [image.name for image in images],
+            "images": {name: _plain(built, output_dir) for name, built in sorted(known.items())},
+        }
+        _write_whole(output_dir / RECORD, json.dumps(document, indent=2) + "\n")
 
 
 def last_built(output_dir: Path) -> Built:
@@ -126,7 +132,34 @@ def _existing(built: Built) -> Built:
             where=str(built.path),
             hint=f"build it again: imagesmith build {built.target}",
         )
-    return built
+    return _as_published(built)
+
+
+def _as_published(built: Built) -> Built:
+    """With the plan id that the image's own manifest tells: a build that was stopped before it was recorded leaves a
+    record of the image that was there before."""
+    path = built.path.with_name(f"{built.name}.manifest.json")
+    try:
+        return replace(built, plan_id=manifest.parse(path.read_bytes()).plan_id)
+    except FileNotFoundError:
+        return built
+    except OSError as error:
+        raise IOFailed(f"can't be read: {error.strerror}", where=str(path)) from error
+    except ImagesmithError as error:
+        raise error.within(f"in {path}") from error
+
+
+@contextmanager
+def _alone(output_dir: Path) -> Iterator[None]:
+    """One process at a time changes the record; other builds that end just now wait. Raises IOFailed."""
+    with failures(output_dir, "locking the output folder"):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(output_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read(output_dir: Path) -> tuple[dict[str, Built], list[str]]:
@@ -184,7 +217,7 @@ def _built(name: str, entry: Mapping[str, object], output_dir: Path) -> Built:
 
 def _write_whole(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        user = owner.caller()
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -192,6 +225,8 @@ def _write_whole(path: Path, text: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
+            if user:
+                os.chown(temporary, user.pw_uid, user.pw_gid)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
