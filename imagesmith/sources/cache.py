@@ -23,7 +23,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,15 +105,14 @@ class Cache:
         return tuple(sorted(found, key=lambda entry: (entry.used, entry.kind, entry.key)))
 
     @contextmanager
-    def using(self, entry: CacheEntry) -> Iterator[CacheEntry]:
-        """While inside, `prune` leaves the entry alone. Any number of processes may use one at a time."""
-        with failures(entry.path, "reading the cache"):
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        try:
-            yield entry
-        finally:
-            os.close(descriptor)
+    def using(self, path: Path) -> Iterator[bool]:
+        """While inside, `prune` leaves the entry with this data file alone; False when it was removed just before."""
+        with ExitStack() as leaving:
+            with failures(path, "reading the cache"), suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+                leaving.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield path.exists()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -135,19 +134,18 @@ class Cache:
     def scratch(self, kind: str, key: str) -> Iterator[Path]:
         """A fresh folder on the cache's file system, removed at the end whatever happens."""
         name = f"{_checked_name(kind)}.{_checked_name(key)}."
-        with failures(self.root, "making a scratch folder"):
-            top = self._folder("tmp")
-            with _flocked(top):  # so that no other process sweeps it before it is locked
-                self._sweep(top)
-                folder = Path(tempfile.mkdtemp(prefix=name, dir=top))
-                self._give(folder)
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
+        with ExitStack() as leaving:
+            with failures(self.root, "making a scratch folder"):
+                top = self._folder("tmp")
+                with _flocked(top):  # so that no other process sweeps it before it is locked
+                    self._sweep(top)
+                    folder = Path(tempfile.mkdtemp(prefix=name, dir=top))
+                    leaving.callback(_remove_tree, folder)
+                    self._give(folder)
+                    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                    leaving.callback(os.close, descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield folder
-        finally:
-            _remove_tree(folder)
-            os.close(descriptor)
 
     def part(self, key: str) -> Path:
         """Where a download that is not whole yet lies, between runs. Touch it only inside `hold(PART_KIND, key)`."""

@@ -5,7 +5,8 @@ Called by `cli.build`. Reads like the sentence in docs/architecture.md; every st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -68,14 +69,29 @@ def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: 
     try:
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
-        base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
-        listener(StepFinished("base", base.trust))
-        with Staging(options.output / name, also_ours=_LATER, listener=listener) as staging:
+        with (
+            _base_in_use(build_plan, options, cache, listener) as base,
+            Staging(options.output / name, also_ours=_LATER, listener=listener) as staging,
+        ):
             made, digests = _make(build_plan, base, options, staging, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
     except ImagesmithError as error:
         raise error.within(f"while building {name}") from error
+
+
+@contextmanager
+def _base_in_use(
+    build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: Listener
+) -> Iterator[ObtainedBase]:
+    """The base, which `cache prune` leaves alone meanwhile."""
+    with ExitStack() as leaving:
+        base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
+        while not leaving.enter_context(cache.using(base.path)):
+            listener(Noted("the base was just removed from the cache"))
+            base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
+        listener(StepFinished("base", base.trust))
+        yield base
 
 
 def _make(

@@ -233,7 +233,7 @@ def test_prune_leaves_what_is_held_or_used(cache: Cache) -> None:
     with cache.hold("raw", "one"):
         assert other.prune(everything=True) == ()
         assert cache.prune(everything=True) == ()
-    with cache.using(entry):
+    with cache.using(entry.path):
         assert other.prune(everything=True) == ()
     assert [gone.key for gone in other.prune(everything=True)] == ["one"]
 
