@@ -101,6 +101,13 @@ class Workshop:
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *words: str | Path) -> subprocess.Popen[bytes]:
+        """The program, left running in a process group of its own."""
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, words)], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
     def build(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Done:
         """A build that must go well; of ./mine.yaml when no words are given."""
         done = self.run("build", *(words or ("./mine.yaml",)), env=env)
