@@ -305,6 +305,16 @@ class TestAsRoot:
         assert "no space left" in done.err
         assert shop.leftovers() == []
 
+    def test_without_e2fsprogs_a_build_says_what_to_install(self, shop: Workshop) -> None:
+        """In a mount namespace of its own, where /usr/sbin and /sbin are empty."""
+        hidden = 'mount -t tmpfs none /usr/sbin; [ -L /sbin ] || mount -t tmpfs none /sbin; exec "$@"'
+        done = shop.program("build", "./mine.yaml", prefix=("unshare", "--mount", "sh", "-c", hidden, "sh"))
+        assert done.code == 9, done.err
+        assert "debugfs, which edits ext4 without mounting it, is not installed" in done.err
+        assert "apt-get install e2fsprogs" in done.err
+        assert not (shop.out / "mine").exists()
+        assert shop.leftovers() == []
+
     def test_under_sudo_everything_is_the_users(self, shop: Workshop) -> None:
         shop.folder.chmod(0o755)
         shop.build("./mine.yaml", env={"SUDO_UID": str(NOBODY.pw_uid), "SUDO_GID": str(NOBODY.pw_gid)})
