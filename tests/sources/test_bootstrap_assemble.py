@@ -191,6 +191,18 @@ def test_a_kernel_that_does_not_fit_is_no_space(tmp_path: Path) -> None:
     assert "profile" in caught.value.hint
 
 
+@pytest.mark.parametrize("size", [64, 256, 512])
+def test_a_boot_partition_is_fat32_whatever_its_size(tmp_path: Path, size: int) -> None:
+    what = disk(tmp_path)
+    boot = replace(EFI.partitions[0], size=size * MiB)
+    root = replace(EFI.partitions[1], size=600 * MiB)  # mkfs.fat looks at the whole file
+    image = made(replace(what, layout=replace(EFI, partitions=(boot, root))), tmp_path)
+    told = tools.run(["minfo", "-i", f"{image}@@{ALIGN}", "::"], expect=None).text
+    assert "FAT32" in told
+    argv = ["mtype", "-i", f"{image}@@{ALIGN}", "::cmdline.txt"]
+    assert tools.run(argv).stdout == b"quiet\n"
+
+
 def test_packages_that_do_not_fit_are_no_space(tmp_path: Path) -> None:
     what = disk(tmp_path)
     root = replace(EFI.partitions[1], size=40 * MiB)
@@ -203,11 +215,13 @@ def test_packages_that_do_not_fit_are_no_space(tmp_path: Path) -> None:
         made(replace(what, layout=layout, root=tmp_path / "large.tar"), tmp_path)
 
 
-def test_a_link_on_a_boot_partition_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("efi/link", tarfile.SYMTYPE), ("efi/../../x", tarfile.REGTYPE)])
+def test_links_and_ways_out_are_refused_in_a_boot_archive(tmp_path: Path, name: str, kind: bytes) -> None:
     what = disk(tmp_path)
-    with tarfile.open(tmp_path / "link.tar", "w") as tar:
-        member = tarfile.TarInfo("efi/link")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with tarfile.open(tmp_path / "odd.tar", "w") as tar:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
         tar.addfile(member)
-    with pytest.raises(ContentMalformed, match="efi/link"):
-        made(replace(what, boot=tmp_path / "link.tar"), tmp_path)
+    with pytest.raises(ContentMalformed, match=name):
+        made(replace(what, boot=tmp_path / "odd.tar"), tmp_path)
+    assert not (tmp_path / "x").exists()

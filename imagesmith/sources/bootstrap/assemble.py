@@ -7,9 +7,10 @@ give the same bytes: every id is derived, every time is the epoch, every order i
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagesmith import tools
 from imagesmith.errors import ContentMalformed, EditFailed, NoSpace, ToolMissing
@@ -23,6 +24,7 @@ ALIGN = 4 * MiB
 """Partitions and the whole image: the erase block of common cards."""
 _BLOCK = 4 * KiB
 _JOURNAL = 32 * MiB
+_SMALL_FAT = 260 * MiB
 _BYTES_PER_INODE = 16 * KiB
 _SLACK = 128 * MiB
 _ROOT_TYPE = {"amd64": gpt.ROOT_X86_64, "arm64": gpt.ROOT_ARM64}
@@ -148,9 +150,12 @@ _NEWER = "install e2fsprogs from your distribution's backports (see `imagesmith 
 
 def _make_fat(disk: Disk, image: Path, part: Partition) -> None:
     sector = part.start // SECTOR
+    # Left to itself mkfs.fat goes by the image's size, not the partition's, and makes too few clusters for a FAT32.
+    cluster = 1 if part.size < _SMALL_FAT else 8
     argv = [
-        "mkfs.fat", "-F", "32", "--invariant", "-n", part.name.upper(), "-i", f"{disk.identity.serial('boot'):08x}",
-        "-h", str(sector), "--offset", str(sector), str(image), str(part.size // KiB),
+        "mkfs.fat", "-F", "32", "-s", str(cluster), "--invariant", "-n", part.name.upper(),
+        "-i", f"{disk.identity.serial('boot'):08x}", "-h", str(sector), "--offset", str(sector),
+        str(image), str(part.size // KiB),
     ]  # fmt: skip
     done = tools.run(argv, env=_still(disk), expect=None)
     if done.returncode:
@@ -159,14 +164,8 @@ def _make_fat(disk: Disk, image: Path, part: Partition) -> None:
 
 def _fill_fat(disk: Disk, image: Path, part: Partition, scratch: Path) -> None:
     """Copy the boot archive's files, folder by folder in sorted order, all with the epoch as their time."""
-    unpacked = scratch / "boot"
-    unpacked.mkdir()
-    with tarfile.open(disk.boot) as tar:
-        odd = [member.name for member in tar if not (member.isreg() or member.isdir())]
-        if odd:
-            raise ContentMalformed(f"FAT holds no links or devices: {', '.join(odd[:5])}", where=str(disk.boot))
-        tar.extractall(unpacked, filter="data")
-    top = unpacked / Path(disk.layout.partitions[0].mount).name
+    top = scratch / "boot"
+    _unpack(disk, top)
     place = f"{image}@@{part.start}"
     env = _still(disk)
     for folder, names, files in os.walk(top):
@@ -174,12 +173,31 @@ def _fill_fat(disk: Disk, image: Path, part: Partition, scratch: Path) -> None:
         inside = Path(folder).relative_to(top).as_posix()
         inside = "" if inside == "." else f"{inside}/"
         sources = [os.path.join(folder, name) for name in sorted(files)]  # noqa: PTH118
-        for source in sources:
-            os.utime(source, (disk.epoch, disk.epoch))
         for name in names:
             _mtools(["mmd", "-i", place, f"::{inside}{name}"], env, part)
         if sources:
             _mtools(["mcopy", "-m", "-i", place, *sources, f"::{inside}"], env, part)
+
+
+def _unpack(disk: Disk, top: Path) -> None:
+    """The boot archive's files below `top`. By hand, as Python 3.11.2 has no safe `extractall`."""
+    folder = Path(disk.layout.partitions[0].mount).name
+    top.mkdir()
+    with failures(top), tarfile.open(disk.boot) as tar:
+        for member in tar:
+            inside = PurePosixPath(member.name).parts
+            if not (member.isreg() or member.isdir()) or inside[0] != folder or ".." in inside:
+                raise ContentMalformed(f"{member.name} can't be put on FAT", where=str(disk.boot))
+            path = top.joinpath(*inside[1:])
+            if member.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source = tar.extractfile(member)
+            assert source is not None
+            with path.open("xb") as target:
+                shutil.copyfileobj(source, target, MiB)
+            os.utime(path, (disk.epoch, disk.epoch))
 
 
 def _mtools(argv: list[str], env: dict[str, str], part: Partition) -> None:

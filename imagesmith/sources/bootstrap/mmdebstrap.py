@@ -34,8 +34,9 @@ _UNREACHABLE = re.compile(
     r"|Failed to fetch|Unable to connect|Cannot initiate the connection|404 +Not Found"
 )
 _NOT_FOUND = re.compile(r"(?:Unable to locate package|has no installation candidate|Couldn't find any package).*")
-_SPEAKING = 40
+_SPEAKING = 200
 """How many of the last lines are kept for an error message."""
+_TIDYING = ("I: removing tempdir", "I: main()", "umount:", "W: umount", "W: cannot unlink", "W: hooklistener")
 _PATIENCE_S = 60
 
 # Docs and manuals are left out while a tree is made: on a card they cost more than they give.
@@ -81,6 +82,7 @@ def native_argv(suite: str, host: Architecture, packages: Sequence[str], mode: s
         f"--mode={mode}",
         f"--architectures={host}",
         "--variant=extract",
+        "--skip=output/dev",  # they can't be unpacked again without root
         '--aptopt=Apt::Install-Recommends "false"',
         f"--include={','.join(packages)}",
         suite,
@@ -127,7 +129,8 @@ def run(argv: Sequence[str], *, folder: Path, temporary: Path | None, epoch: int
 
     Raises ToolMissing; SourceUnreachable, NoSpace, or ImagesmithError with the last lines of what it said.
     """
-    env = {"DEBIAN_FRONTEND": "noninteractive", "TZ": "UTC"}
+    # Byte code that Python writes of what it happens to import differs from run to run; that of packages does not.
+    env = {"DEBIAN_FRONTEND": "noninteractive", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
     if epoch is not None:
         env["SOURCE_DATE_EPOCH"] = str(epoch)
     if temporary is not None:
@@ -171,7 +174,7 @@ def _follow(stream: IO[bytes], listener: Listener) -> list[str]:
 def _failure(said: Sequence[str]) -> ImagesmithError:
     text = "\n".join(said)
     # Its last lines tell of its own cleaning up; what matters stands before.
-    lines = [line[:300] for line in said if line and not line.startswith(("I: removing tempdir", "I: main()"))]
+    lines = [line[:300] for line in said if line and not line.startswith(_TIDYING)]
     shown = "\n  ".join(lines[-12:])
     if "No space left on device" in text:
         return NoSpace(f"no space left while the Debian base was made:\n  {shown}", hint="free some space")
