@@ -283,6 +283,13 @@ def small_disk_space(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", place], check=False)
 
 
+def open_to_others(folder: Path) -> None:
+    """Let other users come in as far as `folder`; pytest keeps them out."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_mode & 0o777 == 0o700:
+            each.chmod(0o755)
+
+
 class TestAsRoot:
     pytestmark = needs_root
 
@@ -323,8 +330,7 @@ class TestAsRoot:
         assert {str(path): uid for path, uid in owners.items() if uid != NOBODY.pw_uid} == {}
 
     def test_after_sudo_the_user_builds_alone(self, shop: Workshop) -> None:
-        for folder in (shop.folder, *shop.folder.parents[:2]):
-            folder.chmod(0o755)
+        open_to_others(shop.folder)
         shop.build("./mine.yaml", env={"SUDO_UID": str(NOBODY.pw_uid), "SUDO_GID": str(NOBODY.pw_gid)})
         alone = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups")
         done = shop.program("build", "./mine.yaml", "--compress", "none", prefix=alone)
@@ -332,8 +338,7 @@ class TestAsRoot:
         assert "mine.img.zst" not in shop.made()
 
     def test_an_output_folder_that_is_not_ours_to_write_says_so(self, shop: Workshop) -> None:
-        for folder in (shop.folder, *shop.folder.parents[:2]):
-            folder.chmod(0o755)
+        open_to_others(shop.folder)
         shop.env["IMAGESMITH_CACHE"] = str(shop.folder / "theirs/cache")
         (shop.folder / "theirs").mkdir()
         os.chown(shop.folder / "theirs", NOBODY.pw_uid, NOBODY.pw_gid)
