@@ -5,6 +5,7 @@ stdout is the answer, stderr the telling; with --json both are on stdout as one 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -22,10 +23,20 @@ _JSON_EVERY_S = 1.0
 
 
 def listener_for(ctx: click.Context) -> Listener:
-    """The voice that fits: the command's --json, else whether stderr is a terminal."""
+    """The voice that fits: the command's --json, else whether stderr is a terminal. It never raises OSError."""
     if ctx.params.get("as_json"):
-        return _Json()
-    return _Bars() if sys.stderr.isatty() else _Lines()
+        return _unfailing(_Json())
+    return _unfailing(_Bars() if sys.stderr and sys.stderr.isatty() else _Lines())
+
+
+def _unfailing(voice: Listener) -> Listener:
+    """Work goes on when nobody can hear of it: a full disk under a log, a reader that went away."""
+
+    def listener(event: Event) -> None:
+        with contextlib.suppress(OSError):
+            voice(event)
+
+    return listener
 
 
 class _Json:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import termios
 import threading
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import click
 import pytest
@@ -72,6 +74,14 @@ def test_lines_in_a_pipe_are_plain_and_few(capsys: pytest.CaptureFixture[str]) -
         "warning: nobody will be able to log in to node-1",
         "         give a key: --ssh-key FILE",
     ]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_work_goes_on_where_nobody_can_hear_of_it(as_json: bool) -> None:
+    with Path("/dev/full").open("w") as full, redirect_stdout(full), redirect_stderr(full):
+        tell(STORY, as_json=as_json)
+        # What waits can't be written on closing either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 @pytest.mark.slow
