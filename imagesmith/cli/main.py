@@ -5,6 +5,7 @@ Commands are imported when they are called, so that `--help` and completion answ
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,11 +14,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
+from typing import TextIO
 
 import click
 
 from imagesmith import __version__
-from imagesmith.errors import ImagesmithError, Interrupted, UsageError
+from imagesmith.disk import FULL
+from imagesmith.errors import ImagesmithError, Interrupted, IOFailed, NoSpace, UsageError
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.workflow.built import Built
 
@@ -103,7 +106,9 @@ def run(command: click.Command, words: Sequence[str]) -> int:
     as_json = "--json" in words
     try:
         answer = command.main(args=list(words), prog_name="imagesmith", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:  # it is None when it was closed before we started
+            sys.stdout.flush()
+        _settle(sys.stderr)
         # click answers the exit code of --help and ctx.exit(), and a command's own return value.
         return answer if isinstance(answer, int) else 0
     except (KeyboardInterrupt, click.Abort):
@@ -114,8 +119,10 @@ def run(command: click.Command, words: Sequence[str]) -> int:
         return _show(error, as_json)
     except (BrokenPipeError, SystemExit):
         # Whoever read our answer went away (click makes it SystemExit); nothing more shall be told there, even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 6
+        _settle(sys.stdout)
+        return IOFailed.exit_code
+    except OSError as error:
+        return _show(_from_system(error), as_json)
     except Exception as error:
         return _show(_from_bug(error), as_json)
 
@@ -129,6 +136,20 @@ def _from_click(error: click.ClickException) -> UsageError:
     return UsageError(error.format_message(), hint=f"see {ctx.command_path if ctx else 'imagesmith'} --help")
 
 
+def _from_system(error: OSError) -> ImagesmithError:
+    """What the system refused, where no step could say more about it: a folder that may not be entered, a long name."""
+    if os.environ.get("IMAGESMITH_DEBUG"):
+        traceback.print_exception(error)
+    reason, where = error.strerror or str(error), os.fsdecode(error.filename) if _is_path(error.filename) else ""
+    if error.errno in FULL:
+        return NoSpace(reason, where=where, hint="free some space there, then run it again")
+    return IOFailed(reason, where=where, hint="check the path, and whether you may read and enter its folders")
+
+
+def _is_path(filename: object) -> bool:
+    return isinstance(filename, str | bytes)
+
+
 def _from_bug(error: Exception) -> ImagesmithError:
     if os.environ.get("IMAGESMITH_DEBUG"):
         traceback.print_exc()
@@ -140,15 +161,27 @@ def _from_bug(error: Exception) -> ImagesmithError:
 
 
 def _show(error: ImagesmithError, as_json: bool) -> int:
-    try:
+    with contextlib.suppress(OSError):
         if as_json:
             click.echo(json.dumps({"error": error.facts()}, ensure_ascii=False))
+    _settle(sys.stdout)
+    with contextlib.suppress(OSError):
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
         if error.hint:
             click.echo(f"       {click.style('what to do:', bold=True)} {error.hint}", err=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _settle(sys.stderr)
     return error.exit_code
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Write what waits in a stream. Where that is full or gone it is dropped, or Python would complain at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

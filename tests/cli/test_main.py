@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -192,3 +193,45 @@ def test_a_closed_stdout_ends_quietly(words: tuple[str, ...]) -> None:
         os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 6
+
+
+@pytest.mark.parametrize("words", [("profiles",), ("profiles", "--json"), ("plan", "no-such", "--json")])
+def test_a_full_stdout_ends_without_a_traceback(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*IMAGESMITH, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == (2 if "no-such" in words else 8)
+    assert done.stderr.startswith("error: ")
+    assert "Exception" not in done.stderr
+    assert "bug" not in done.stderr
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_stream_does_not_change_the_exit_code_of_a_failure(stream: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*IMAGESMITH, "flahs"], check=False, **{stream: full})  # type: ignore[call-overload]
+    assert done.returncode == 2
+
+
+def test_streams_closed_from_the_start_are_no_bug() -> None:
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *IMAGESMITH, "profiles"], check=False)
+    assert done.returncode == 0
+
+
+# -- what the system refuses ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EACCES, 6), (errno.ENAMETOOLONG, 6), (errno.ENOSPC, 8), (errno.EDQUOT, 8)]
+)
+def test_what_the_system_refuses_names_the_path(number: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(failing(OSError(number, os.strerror(number), "some/path")), []) == code
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: some/path: {os.strerror(number)}")
+    assert "what to do:" in told
+    assert "bug" not in told
+
+
+@pytest.mark.parametrize("words", [("boot",), ("verify",), ("inspect",), ("plan",)])
+def test_a_name_that_is_too_long_is_no_bug(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "./" + "x" * 300 + ".yaml"]) in (2, 6)
+    assert "bug" not in capsys.readouterr().err
