@@ -31,7 +31,7 @@ from imagesmith.sources.disk import CHUNK, failures
 from imagesmith.sources.fetch import PATIENT, Patience, fetch, fetch_small
 from imagesmith.sources.part import Part
 from imagesmith.sources.pipeline import Expansion
-from imagesmith.sources.verify import check_signature
+from imagesmith.sources.verify import check_ready, check_signature
 from imagesmith.streams import Hashing, pieces
 from imagesmith.units import show_size
 
@@ -148,6 +148,8 @@ def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
 
 def _listed(source: HttpSource, signature: Signature | None, reference: str, way: _Way) -> _Promise:
     """The digest out of the publisher's checksum list; offline that which it said last time."""
+    if signature:
+        check_ready(way.keyrings() / signature.keyring, source.checksums_url)
     try:
         text = fetch_small(source.checksums_url, patience=way.patience)
         detached = fetch_small(signature.url, patience=way.patience) if signature else b""
@@ -208,6 +210,8 @@ def _key(promise: _Promise) -> str:
 
 def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
     """Fetch from the URL, else from its mirrors in order, and file the raw image in the cache."""
+    if promise.signature:
+        check_ready(way.keyrings() / promise.signature.keyring, source.url)
     first: ImagesmithError | None = None
     with way.cache.scratch(KIND, _key(promise)) as folder, Part(way.cache.part(_key(promise))) as part:
         for url in (source.url, *source.mirrors):

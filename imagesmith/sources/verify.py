@@ -30,8 +30,7 @@ def check_signature(
     `where` names the file in messages. Raises SignatureInvalid with the reason, ToolMissing.
     """
     where = where or str(data)
-    if not keyring.is_file():
-        raise SignatureInvalid(f"the keyring {keyring.name} is missing", where=where, hint="reinstall imagesmith")
+    check_ready(keyring, where)
     pinned = {fingerprint.replace(" ", "").upper() for fingerprint in fingerprints}
     with tempfile.TemporaryDirectory() as folder:
         detached = Path(folder) / "signature"
@@ -41,6 +40,18 @@ def check_signature(
         # A home of its own, so that nothing of the user's decides.
         done = tools.run(argv, env={"GNUPGHOME": folder}, expect=None)
     return _judge(done.text.splitlines(), pinned, where, done.complaint)
+
+
+def check_ready(keyring: Path, where: str) -> None:
+    """Refuse at once what could not be checked later, after a download. Raises SignatureInvalid, ToolMissing."""
+    if not keyring.is_file():
+        raise SignatureInvalid(
+            f"the key that signs it is not bundled: there is no {keyring.name}",
+            where=where,
+            hint=f"keyrings/README.md tells where the key is found; put it at {keyring}, "
+            "or give the image's digest in the profile",
+        )
+    tools.find("gpgv")
 
 
 def gpgv_argv(data: Path, signature: Path, keyring: Path) -> tuple[str, ...]:

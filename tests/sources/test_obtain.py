@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from server import Request, Server, breaking_off, honest, slowly
@@ -24,6 +25,7 @@ from imagesmith.errors import (
     NoSpace,
     SignatureInvalid,
     SourceUnreachable,
+    ToolMissing,
     UsageError,
 )
 from imagesmith.events import unheard
@@ -289,6 +291,27 @@ class TestTrust:
         assert got.trust == f"signed by {publisher}"
         server.on("/own/a.img.xz", lambda request: request.send_error(500))
         assert _http(source, cache, keyrings=ring.parent) == got
+
+    @pytest.mark.parametrize("covers", ["file", "checksums"])
+    def test_a_key_that_is_not_bundled_is_told_before_anything_is_fetched(
+        self, covers: Literal["file", "checksums"], server: Server, cache: Cache, packed: bytes, tmp_path: Path
+    ) -> None:
+        signature = Signature(server.url("/keyless.sig"), covers, ("A" * 40,), "none.gpg")
+        url = server.file("/keyless.img.xz", packed)
+        source = HttpSource(url, checksums_url=server.url("/keyless/SHA256SUMS"), signature=signature)
+        with pytest.raises(SignatureInvalid, match=r"not bundled: there is no none\.gpg"):
+            _http(source, cache, keyrings=tmp_path)
+        assert server.seen == []
+
+    def test_gpgv_that_is_missing_is_told_before_anything_is_fetched(
+        self, server: Server, cache: Cache, packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "some.gpg").write_bytes(b"key")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        signature = Signature(server.url("/toolless.sig"), "file", ("A" * 40,), "some.gpg")
+        with pytest.raises(ToolMissing, match="gpgv"):
+            _http(HttpSource(server.file("/toolless.img.xz", packed), signature=signature), cache, keyrings=tmp_path)
+        assert server.seen == []
 
     def test_a_refresh_asks_the_publisher_again(
         self, server: Server, cache: Cache, packed: bytes, image: bytes

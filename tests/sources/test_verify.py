@@ -101,5 +101,6 @@ def test_what_is_no_signature_is_refused(junk: bytes, signer: Signer, publisher:
 
 
 def test_a_missing_keyring_is_told(signer: Signer, publisher: str, tmp_path: Path) -> None:
-    with pytest.raises(SignatureInvalid, match=r"keyring none\.gpg is missing"):
+    with pytest.raises(SignatureInvalid, match=r"not bundled: there is no none\.gpg") as raised:
         _check(TEXT, signer.sign(TEXT, publisher), tmp_path / "none.gpg", publisher, tmp_path)
+    assert "keyrings/README.md" in raised.value.hint
