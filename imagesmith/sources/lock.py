@@ -1,14 +1,16 @@
 """`imagesmith.lock`: which bytes each base was when it was last looked up, so that builds stay the same.
 
 `imagesmith update` writes it, `build` never goes past it. Keys are `<board>/<base>`. Parsing and encoding are pure;
-`read` and `write` touch the one file.
+`read`, `write` and `put` touch the one file.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -121,6 +123,19 @@ def read(path: Path) -> Lock:
     return parse(text, str(path))
 
 
+def put(path: Path, board: str, base: str, entry: LockEntry) -> LockEntry:
+    """Write one entry into the lock as it is now; returns what stood there before (empty when nothing did).
+
+    Another process that does the same waits meanwhile, so that no entry is lost. Raises what `read` and `write` raise.
+    """
+    with _alone(path.parent):
+        known = read(path)
+        before = known.entries.get(f"{board}/{base}", LockEntry())
+        if entry != before:
+            write(path, known.with_entry(board, base, entry))
+        return before
+
+
 def write(path: Path, lock: Lock) -> None:
     """Write the lock durably, whole or not at all. Raises IOFailed, NoSpace."""
     with failures(path):
@@ -136,6 +151,19 @@ def write(path: Path, lock: Lock) -> None:
         finally:
             made.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here. The folder itself is locked: a lock file would stay beside the user's."""
+    with failures(folder, "taking the lock"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a network file system may not lock folders; then it goes without
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 _REDO = "remove the file and run `imagesmith update`"

@@ -25,12 +25,11 @@ def update(found: Wanted, lock_path: Path, cache: Cache, listener: Listener = un
     Raises what getting a base raises; the lock then stays as it was.
     """
     board = found.profile.board
-    known = lock.read(lock_path)
-    before = known.entries.get(f"{board.name}/{found.base.name}", LockEntry())
+    lock.read(lock_path)  # a broken lock is told before a download of minutes
     now = _current(found.base, found, cache, listener)
-    if now is None or now == before:
+    if now is None:
         return ()
-    lock.write(lock_path, known.with_entry(board.name, found.base.name, now))
+    before = lock.put(lock_path, board.name, found.base.name, now)
     return tuple(
         f"{board.name}/{found.base.name}: {field.name} {_told(before, field.name)} -> {_told(now, field.name)}"
         for field in fields(LockEntry)

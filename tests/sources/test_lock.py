@@ -1,12 +1,14 @@
 """imagesmith.lock: values in and out, and what they do to a base."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from imagesmith.errors import DocumentInvalid
 from imagesmith.model import Base, Digest, FileSource, HttpSource
-from imagesmith.sources.lock import Lock, LockEntry, encode, locked, parse, read, write
+from imagesmith.sources.lock import Lock, LockEntry, encode, locked, parse, put, read, write
 
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
 ENTRY = LockEntry("https://example.org/a.img.xz", 12, ONE, 34, TWO, 1_700_000_000)
@@ -41,6 +43,29 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     write(tmp_path / "imagesmith.lock", LOCK)
     assert read(tmp_path / "imagesmith.lock") == LOCK
     assert [path.name for path in tmp_path.iterdir()] == ["imagesmith.lock"]
+
+
+PUT = """
+import sys
+from pathlib import Path
+from imagesmith.sources.lock import LockEntry, put
+for number in range(40):
+    put(Path(sys.argv[1]), sys.argv[2], str(number), LockEntry(size=number + 1))
+"""
+
+
+def test_two_processes_that_write_at_once_lose_no_entry(tmp_path: Path) -> None:
+    path = tmp_path / "imagesmith.lock"
+    both = [subprocess.Popen([sys.executable, "-c", PUT, path, board]) for board in ("one", "two")]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert len(read(path).entries) == 80
+    assert [left.name for left in tmp_path.iterdir()] == ["imagesmith.lock"]
+
+
+def test_what_is_put_tells_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "imagesmith.lock"
+    assert put(path, "rpi4", "raspios", ENTRY) == LockEntry()
+    assert put(path, "rpi4", "raspios", LockEntry(size=1)) == ENTRY
 
 
 def test_no_file_is_an_empty_lock(tmp_path: Path) -> None:

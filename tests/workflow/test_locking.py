@@ -11,7 +11,7 @@ import pytest
 from image.made_disks import MiB, noise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sources"))
-from server import Server
+from server import Request, Server
 
 from imagesmith.errors import DigestMismatch, DocumentInvalid, SourceUnreachable
 from imagesmith.events import unheard
@@ -91,6 +91,18 @@ def test_other_bases_stay_locked(server: Server, cache: Cache, lock_path: Path) 
     data = release(1)
     update(published(server.file("/a.img", data), data), lock_path, cache)
     assert lock.read(lock_path).entries["rpi3/raspios"] == other
+
+
+def test_an_entry_that_was_written_during_the_download_stays(server: Server, cache: Cache, lock_path: Path) -> None:
+    other = lock.LockEntry(url="https://example.org/x", digest=Digest.of(b"x"))
+    data = release(1)
+
+    def answer(request: Request) -> None:
+        lock.write(lock_path, lock.Lock().with_entry("rpi3", "raspios", other))
+        request.give(data)
+
+    update(published(server.on("/slow.img", answer), data), lock_path, cache)
+    assert set(lock.read(lock_path).entries) == {NAME, "rpi3/raspios"}
 
 
 def test_a_base_that_is_not_what_it_should_be_leaves_the_lock(server: Server, cache: Cache, lock_path: Path) -> None:
