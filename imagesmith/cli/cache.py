@@ -76,17 +76,27 @@ def prune_command(older_than: int | None, everything: bool, as_json: bool) -> No
 @click.command("update", short_help="Look for a newer base image and lock it.")
 @target_argument
 @target_options
+@click.option(
+    "--insecure-unverified",
+    "insecure",
+    is_flag=True,
+    help="Trust on first use: pin what comes, though no digest or signature vouches for it.",
+)
 @json_option
 @click.pass_context
-def update_command(ctx: click.Context, choice: TargetChoice, as_json: bool) -> None:
+def update_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_json: bool) -> None:
     """Look for a newer base image of TARGET and write what it is to
     imagesmith.lock; a build never goes past the lock by itself.
 
+    A base that has neither digest nor signature is refused, unless
+    --insecure-unverified is given once: later builds want the same bytes.
+
     \b
-    Example:
+    Examples:
       imagesmith update rpi4-worker
+      imagesmith update ./mine.yaml --insecure-unverified
     """
-    changes = update(wanted(choice), lock_file(choice), Cache.default(), listener_for(ctx))
+    changes = update(wanted(choice), lock_file(choice), Cache.default(), listener_for(ctx), insecure=insecure)
     if as_json:
         click.echo(json.dumps({"result": {"changes": list(changes)}}))
         return

@@ -107,7 +107,7 @@ def _trust(source: HttpSource) -> str:
         return f"its {source.digest.algorithm} in the profile or in imagesmith.lock"
     signature = source.signature
     if not signature:
-        return "nothing yet: no digest, no signature; see imagesmith update"
+        return "nothing: no digest, no signature. Give a digest, or pin what comes: update --insecure-unverified"
     what = "the file" if signature.covers == "file" else "the publisher's checksum list"
     keys = " or ".join(fingerprint[-16:] for fingerprint in signature.fingerprints)
     return f"a signature of {what} by the key {keys}"

@@ -142,7 +142,8 @@ def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
     raise DigestMismatch(
         f"cannot be verified: {why}",
         where=source.url,
-        hint="give its digest in the profile or by `imagesmith update`; --insecure-unverified takes it as it comes",
+        hint="give its digest in the profile; or take it unverified: --insecure-unverified, which with "
+        "`imagesmith update` pins what comes now for all later builds",
     )
 
 

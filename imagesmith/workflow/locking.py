@@ -19,14 +19,17 @@ from imagesmith.units import show_size
 from imagesmith.workflow.target import Wanted
 
 
-def update(found: Wanted, lock_path: Path, cache: Cache, listener: Listener = unheard) -> tuple[str, ...]:
+def update(
+    found: Wanted, lock_path: Path, cache: Cache, listener: Listener = unheard, *, insecure: bool = False
+) -> tuple[str, ...]:
     """Bring the base into the cache as its publisher has it now, and lock that; the changes, one line each.
 
+    `insecure` (--insecure-unverified) is trust on first use: what nothing vouches for is taken and pinned as it came.
     Raises what getting a base raises; the lock then stays as it was.
     """
     board = found.profile.board
     lock.read(lock_path)  # a broken lock is told before a download of minutes
-    now = _current(found.base, found, cache, listener)
+    now = _current(found.base, found, cache, insecure, listener)
     if now is None:
         return ()
     before = lock.put(lock_path, board.name, found.base.name, now)
@@ -37,11 +40,11 @@ def update(found: Wanted, lock_path: Path, cache: Cache, listener: Listener = un
     )
 
 
-def _current(base: Base, found: Wanted, cache: Cache, listener: Listener) -> LockEntry | None:
+def _current(base: Base, found: Wanted, cache: Cache, insecure: bool, listener: Listener) -> LockEntry | None:
     """What the base is now; None for a local file, which has no publisher to ask."""
     match base.source:
         case HttpSource():
-            obtained = obtain_http(base, cache=cache, refresh=True, listener=listener)
+            obtained = obtain_http(base, cache=cache, insecure=insecure, refresh=True, listener=listener)
             return lock.entry_of(base, obtained)
         case DebianSource():
             architecture = found.profile.board.architecture

@@ -128,6 +128,10 @@ def test_update_of_a_local_base_has_nothing_to_do(shop: Workshop) -> None:
     assert shop.run("update", "./mine.yaml", "--json").lines[-1] == {"result": {"changes": []}}
 
 
+def test_update_can_be_told_to_trust_what_comes(shop: Workshop) -> None:
+    assert shop.run("update", "./mine.yaml", "--insecure-unverified").code == 0
+
+
 def test_a_cache_folder_that_is_a_file_is_told(shop: Workshop) -> None:
     shop.cache.write_text("mine")
     done = shop.run("fetch", "./mine.yaml")

@@ -130,6 +130,22 @@ def test_a_broken_lock_is_not_written_over(server: Server, cache: Cache, lock_pa
     assert server.seen == []
 
 
+def test_what_nobody_vouches_for_is_pinned_only_when_that_is_asked_for(
+    server: Server, cache: Cache, lock_path: Path
+) -> None:
+    data = release(1)
+    known = published(server.file("/a.img", data), data)
+    base = replace(known.base, source=HttpSource(server.url("/a.img")))
+    found = replace(known, base=base)
+    with pytest.raises(DigestMismatch, match="no digest is known") as raised:
+        update(found, lock_path, cache)
+    assert "`imagesmith update` pins" in raised.value.hint
+    assert not lock_path.exists()
+    update(found, lock_path, cache, insecure=True)
+    assert lock.read(lock_path).entries[NAME].digest == Digest.of(data)
+    assert obtain(plan(found, lock_path), cache, insecure=False, listener=unheard).path.read_bytes() == data
+
+
 def test_a_local_file_has_no_publisher_to_ask(tmp_path: Path, cache: Cache, lock_path: Path) -> None:
     found = wanted(TargetChoice("rpi4-worker", no_cluster=True))
     local = replace(found, base=Base("local", "debian-cloud", FileSource(str(tmp_path / "base.img"))))
