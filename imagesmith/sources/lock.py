@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ import yaml
 
 from imagesmith.errors import DocumentInvalid, Problem
 from imagesmith.model import Base, DebianSource, Digest, HttpSource, ObtainedBase
+from imagesmith.profile import document
+from imagesmith.profile.document import Scalar, Table, Value
 from imagesmith.sources.disk import failures, sync_folder
 
 _HEADER = """\
@@ -93,21 +96,12 @@ def encode(lock: Lock) -> str:
 
 def parse(text: str, file: str = "imagesmith.lock") -> Lock:
     """Read the file's text. Raises DocumentInvalid with every problem."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
-        raise DocumentInvalid([Problem(file, line, "", "is not YAML", _REDO)]) from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise DocumentInvalid([Problem(file, 0, "schema", f"must be {_SCHEMA}", _REDO)])
     problems: list[Problem] = []
-    bases = document.get("bases") or {}
-    if not isinstance(bases, dict):
-        raise DocumentInvalid([Problem(file, 0, "bases", "must be a mapping", _REDO)])
-    entries = {str(name): _entry(file, str(name), value, problems) for name, value in bases.items()}
+    root = document.read(text, file, problems)
+    if not problems:
+        entries = _entries(root, file, problems)
     if problems:
-        raise DocumentInvalid(problems)
+        raise DocumentInvalid([replace(problem, hint=problem.hint or _REDO) for problem in problems])
     return Lock(entries)
 
 
@@ -173,25 +167,48 @@ def _fields(entry: LockEntry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in asdict(entry)}
 
 
-def _entry(file: str, name: str, value: object, problems: list[Problem]) -> LockEntry:
-    def wrong(key: str, message: str) -> None:
-        problems.append(Problem(file, 0, f"bases.{name}{key}", message, _REDO))
+def _entries(root: Value | None, file: str, problems: list[Problem]) -> dict[str, LockEntry]:
+    top = {key.text: value for key, value in root.entries} if isinstance(root, Table) else {}
+    schema, bases = top.get("schema"), top.get("bases")
+    if not isinstance(schema, Scalar) or schema.text != str(_SCHEMA):
+        problems.append(Problem(file, schema.line if schema else 1, "schema", f"must be {_SCHEMA}"))
+        return {}
+    if bases is None or (isinstance(bases, Scalar) and bases.is_null):
+        return {}
+    if not isinstance(bases, Table):
+        problems.append(Problem(file, bases.line, "bases", "must be a mapping"))
+        return {}
+    return {name.text: _entry(file, _path_of(name.text), value, problems) for name, value in bases.entries}
 
-    if not isinstance(value, dict):
-        wrong("", "must be a mapping")
+
+def _entry(file: str, path: str, value: Value, problems: list[Problem]) -> LockEntry:
+    if not isinstance(value, Table):
+        problems.append(Problem(file, value.line, path, "must be a mapping"))
         return LockEntry()
-    kinds = {"url": str, "size": int, "raw_size": int, "released": int, "packages": str}
     found: dict[str, object] = {}
-    for key, content in value.items():
-        if key in ("digest", "raw_digest"):
-            try:
-                found[key] = Digest.parse(str(content))
-            except ValueError as error:
-                wrong(f".{key}", str(error))
-        elif key not in kinds:
-            wrong(f".{key}", "is not known")
-        elif not isinstance(content, kinds[key]) or isinstance(content, bool) or content == -1:
-            wrong(f".{key}", f"must be {'text' if kinds[key] is str else 'a number'}")
-        else:
-            found[key] = content
+    for key, content in value.entries:
+        try:
+            found[key.text] = _value(key.text, content)
+        except ValueError as error:
+            problems.append(Problem(file, content.line, document.join(path, key.text), str(error)))
     return LockEntry(**cast(dict[str, Any], found))
+
+
+def _path_of(name: str) -> str:
+    return f"bases.{name}" if re.fullmatch(r"[\w.-]{1,60}/[\w.-]{1,60}", name) else document.join("bases", name)
+
+
+def _value(key: str, content: Value) -> object:
+    """What a line says, as LockEntry has it. Raises ValueError with what a person is told."""
+    text = content.text if isinstance(content, Scalar) else None
+    if key in ("digest", "raw_digest"):
+        return Digest.parse(text or "")
+    if key in ("url", "packages"):
+        if text is None:
+            raise ValueError("must be text")
+        return text
+    if key in ("size", "raw_size", "released"):
+        if text is None or not re.fullmatch(r"[0-9]{1,18}", text):
+            raise ValueError("must be a number that is not below 0")
+        return int(text)
+    raise ValueError("is not known")

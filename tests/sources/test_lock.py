@@ -88,7 +88,10 @@ def test_one_entry_is_replaced_and_others_stay() -> None:
         ("schema: 1\nbases: {a/b: {digest: 'md5:00'}}\n", "is not a digest"),
         ("schema: 1\nbases: {a/b: {colour: red}}\n", "is not known"),
         ("schema: 1\nbases: {a/b: 7}\n", "must be a mapping"),
-        ("schema: 1\nbases: !!python/object/apply:os.getcwd []\n", "not YAML"),
+        ("schema: 1\nbases:\n  a/b: {size: -5}\n", r"lock:3: .*size: must be a number that is not below 0"),
+        ("schema: 1\nbases:\n  a/b: {size: 1}\n  a/b: {size: 2}\n", r"lock:4: .*'a/b' stands here a second time"),
+        ("schema: 1\nbases: " + "[" * 5000 + "]" * 5000, "nested deeper"),
+        ("schema: 1\nbases: !!python/object/apply:os.getcwd []\n", "tag .* is not allowed"),
     ],
 )
 def test_a_broken_lock_is_told(text: str, message: str) -> None:
