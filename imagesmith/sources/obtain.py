@@ -105,16 +105,18 @@ def obtain_file(base: Base, *, cache: Cache, listener: Listener = unheard) -> Ob
     source = base.source
     if not isinstance(source, FileSource):
         raise UsageError(f"base {base.name} is not a local file")
-    path = Path(source.path).expanduser()
-    if not path.is_file():
-        raise UsageError("there is no such file", where=str(path), hint="correct the path of the image")
+    path = _local(source.path)
     trust = "local file of pinned digest" if source.digest else "local file, taken as it is"
     try:
+        with failures(path, "reading"):
+            before = path.stat()
         published = _digest_file(path, source.digest.algorithm if source.digest else "sha256", listener)
         if source.digest and published != source.digest:
             raise _mismatch(published, source.digest, str(path))
         with cache.hold(KIND, published.hex, listener):
-            entry = cache.get(KIND, published.hex, listener) or _expand_file(path, published, trust, cache, listener)
+            entry = cache.get(KIND, published.hex, listener) or _expand_file(
+                path, before, published, trust, cache, listener
+            )
     except ImagesmithError as error:
         raise error.within(f"while getting base {base.name}") from error
     return _obtained(entry, trust, 0)
@@ -260,9 +262,23 @@ def _check_raw(source: HttpSource, entry: CacheEntry) -> None:
     _check_expanded(source, Expanded(entry.size, entry.digest, "raw"), source.url)
 
 
-def _expand_file(path: Path, published: Digest, trust: str, cache: Cache, listener: Listener) -> CacheEntry:
+def _local(written: str) -> Path:
+    """The file that a path means. Raises UsageError when there is none."""
+    try:
+        path = Path(written).expanduser()
+    except RuntimeError as error:
+        user = written.partition("/")[0]
+        raise UsageError(f"there is no user for {user}", where=written, hint="correct the path of the image") from error
+    if not path.is_file():
+        raise UsageError("there is no such file", where=str(path), hint="correct the path of the image")
+    return path
+
+
+def _expand_file(
+    path: Path, before: os.stat_result, published: Digest, trust: str, cache: Cache, listener: Listener
+) -> CacheEntry:
+    """`before` was asked before the file was digested: what changes after that is noticed."""
     listener(StepStarted("expand", str(path)))
-    before = path.stat()
     with cache.scratch(KIND, published.hex) as folder:
         expanded = expand(path, folder / "raw", listener=listener)
         after = path.stat()

@@ -28,7 +28,7 @@ from imagesmith.errors import (
     ToolMissing,
     UsageError,
 )
-from imagesmith.events import unheard
+from imagesmith.events import Event, Progress, unheard
 from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase, Signature
 from imagesmith.sources import cache as cache_module
 from imagesmith.sources.cache import Cache
@@ -374,6 +374,24 @@ class TestFile:
     def test_no_file_is_a_usage_error(self, cache: Cache, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no such file"):
             obtain_file(self._base(tmp_path / "absent"), cache=cache)
+
+    def test_an_unknown_user_is_a_usage_error(self, cache: Cache) -> None:
+        with pytest.raises(UsageError, match="there is no user for ~nosuch"):
+            obtain_file(self._base(Path("~nosuch/a.img")), cache=cache)
+
+    def test_a_file_that_changes_after_it_was_digested_is_told(
+        self, cache: Cache, image: bytes, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a"
+        path.write_bytes(image)
+
+        def change(event: Event) -> None:
+            if isinstance(event, Progress) and event.step == "digest" and event.done == len(image):
+                path.write_bytes(image[::-1])
+
+        with pytest.raises(DigestMismatch, match="was changed while it was read"):
+            obtain_file(self._base(path), cache=cache, listener=change)
+        assert _gone(cache)
 
     def test_an_iso_is_named(self, cache: Cache, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(os.urandom(0x8001) + b"CD001" + os.urandom(5000))
