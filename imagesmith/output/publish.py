@@ -119,7 +119,12 @@ class Staging:
         elif not _exchange(self.path, self.final):
             # A kill between these two leaves the old set aside, and `_recover` brings it back.
             self.final.rename(self._aside)
-            self.path.rename(self.final)
+            try:
+                self.path.rename(self.final)
+            except BaseException:
+                if not self.final.exists():
+                    self._aside.rename(self.final)
+                raise
 
     def _take_lock(self) -> None:
         path = self._lock.lock_file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import signal
 import subprocess
@@ -190,6 +192,28 @@ def test_a_build_killed_between_two_renames_gets_its_old_set_back(tmp_path: Path
     final.rename(tmp_path / ".node.replaced")
     with Staging(final):
         assert (final / "node.img").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_where_sets_cannot_be_exchanged_a_failure_between_two_renames_puts_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    final = build(tmp_path / "node", b"old")
+    rename = Path.rename
+
+    def second_fails(self: Path, target: Path) -> Path:
+        if self.name == ".node.staging":
+            raise failure
+        return rename(self, target)
+
+    # A C library without renameat2.
+    monkeypatch.setattr(ctypes, "CDLL", lambda *words, **options: object())
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises((IOFailed, KeyboardInterrupt)), Staging(final) as staging:
+        staging.write("node.img", b"new")
+        staging.publish({})
+    assert (final / "node.img").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
 
 
 def test_a_link_in_the_staged_set_is_not_published(tmp_path: Path) -> None:
