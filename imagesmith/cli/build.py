@@ -18,7 +18,7 @@ from imagesmith.sources.cache import Cache
 from imagesmith.units import show_size
 from imagesmith.workflow.build import BuildOptions, Compression, build, obtain
 from imagesmith.workflow.built import record_build
-from imagesmith.workflow.planned import lock_file, plan, remembered
+from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 
 _LATEST = 2**32 - 1
@@ -107,8 +107,8 @@ def _first(images: list[Image]) -> str:
 
 
 def _typed(choice: TargetChoice, targets: tuple[Wanted, ...]) -> dict[str, str]:
-    """Image name to the TARGET as it was typed; with --all that is the node's name."""
-    return {one.node.name: choice.target or one.node.name for one in targets}
+    """Image name to the TARGET that it was built for; with --all that is the node's name."""
+    return {one.node.name: remembered_target(choice.target) or one.node.name for one in targets}
 
 
 def _source_date_epoch() -> int:

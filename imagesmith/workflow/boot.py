@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +30,8 @@ from imagesmith.planning.boot import (
     overlay_size,
 )
 from imagesmith.workflow.beside import look_beside
-from imagesmith.workflow.built import CurrentPlanId, find_built, refuse_stale
-from imagesmith.workflow.unpack import Raw, raw_image
+from imagesmith.workflow.built import CurrentPlanId
+from imagesmith.workflow.chosen import chosen
 
 STEPS = ("kernel", "userspace", "report")
 _WANTED = {
@@ -62,7 +61,7 @@ def boot_named(request: Request, *, current_plan_id: CurrentPlanId, listener: Li
     Raises PromisesBroken, and as `boot` does; UsageError when there is no such image, when it was built from an
     older plan, or when nothing beside it says how to boot it.
     """
-    with _image(request, current_plan_id, listener) as raw:
+    with chosen(request.source, request.output_dir, current_plan_id, listener) as raw:
         beside = look_beside(raw.path, raw.named)
         manifest = beside.manifest
         if manifest is None:
@@ -87,15 +86,6 @@ def boot_named(request: Request, *, current_plan_id: CurrentPlanId, listener: Li
             deadline_s=request.deadline_s,
         )
     return require(report)
-
-
-def _image(request: Request, current_plan_id: CurrentPlanId, listener: Listener) -> AbstractContextManager[Raw]:
-    """A path is taken as it is; a TARGET is looked up and refused when it is stale. Nothing is ever built here."""
-    if Path(request.source).exists() or "/" in request.source:
-        return raw_image(Path(request.source), listener)
-    built = find_built(request.output_dir, request.source)
-    refuse_stale(built, current_plan_id)
-    return raw_image(built.path, listener)
 
 
 def boot(

@@ -105,6 +105,12 @@ def find_built(output_dir: Path, target: str) -> Built:
     )
 
 
+def recorded(output_dir: Path) -> tuple[Built, ...]:
+    """Every image that was built into the folder, as it was recorded; it may be gone by now."""
+    known, _ = _read(output_dir)
+    return tuple(known.values())
+
+
 def refuse_stale(built: Built, current_plan_id: CurrentPlanId) -> None:
     """Raise UsageError when the profile, the inventory or an option changed since the image was built."""
     current = current_plan_id(built)

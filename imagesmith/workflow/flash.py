@@ -6,8 +6,6 @@ Nothing is written to any device before all devices were looked at and all quest
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +27,9 @@ from imagesmith.planning.flash import (
 )
 from imagesmith.units import show_size
 from imagesmith.workflow.beside import look_beside
-from imagesmith.workflow.built import CurrentPlanId, find_built, last_built, refuse_stale, show_age
-from imagesmith.workflow.unpack import Raw, raw_image
+from imagesmith.workflow.built import CurrentPlanId
+from imagesmith.workflow.chosen import chosen
+from imagesmith.workflow.unpack import Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
     Raises UsageError, DeviceRefused (with every reason for every device), ContentMalformed and so on while nothing is
     written yet; Interrupted at any time. Later failures are in the outcomes.
     """
-    with choose_image(request, current_plan_id, listener) as raw:
+    with chosen(request.source, request.output_dir, current_plan_id, listener) as raw:
         image = look_beside(raw.path, raw.named).image
         listener(Noted(f"image: {_described(raw, image)}"))
         if image.block_map is None:
@@ -92,20 +91,6 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
 def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
     """The error that decides the exit code."""
     return next((outcome.error for outcome in outcomes if outcome.error), None)
-
-
-def choose_image(
-    request: Request, current_plan_id: CurrentPlanId, listener: Listener
-) -> contextlib.AbstractContextManager[Raw]:
-    """The raw image that SOURCE means: a file, or the image built for a TARGET, or the one built last."""
-    source = request.source
-    # A folder of a TARGET's name is no image; a pipe or device is told as what it is.
-    if source is not None and ("/" in source or (Path(source).exists() and not Path(source).is_dir())):
-        return raw_image(Path(source), listener)
-    built = last_built(request.output_dir) if source is None else find_built(request.output_dir, source)
-    refuse_stale(built, current_plan_id)
-    age = show_age(max(0.0, time.time() - built.built_at))
-    return raw_image(built.path, listener, f"{built.name}, built {age}")
 
 
 def choose_devices(request: Request, image: SourceImage) -> tuple[Device, ...]:

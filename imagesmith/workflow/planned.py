@@ -15,7 +15,7 @@ from imagesmith.model import BuildPlan
 from imagesmith.planning.build import plan_build
 from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
-from imagesmith.workflow.target import TargetChoice, Wanted, wanted
+from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, looks_like_path, wanted
 
 LOCK = "imagesmith.lock"
 
@@ -33,8 +33,10 @@ def plan(found: Wanted, lock_path: Path, *, epoch: int = 0) -> BuildPlan:
 
 def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
     """What changes the plan, as text: `record_build` keeps it, `choice_of` brings it back."""
+    found = DEFAULT_INVENTORY if DEFAULT_INVENTORY.exists() and not choice.no_cluster else None
+    cluster = choice.cluster or found
     written = {
-        "cluster": str(choice.cluster.absolute()) if choice.cluster else "",
+        "cluster": str(cluster.absolute()) if cluster else "",
         "no_cluster": "yes" if choice.no_cluster else "",
         "base": choice.base,
         "hostname": choice.hostname,
@@ -43,6 +45,11 @@ def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
         "epoch": str(epoch) if epoch else "",
     }
     return {key: value for key, value in written.items() if value}
+
+
+def remembered_target(target: str) -> str:
+    """TARGET as `record_build` keeps it: the path of a profile's file is made to hold in every folder."""
+    return str(Path(target).resolve()) if looks_like_path(target) else target
 
 
 def choice_of(target: str, options: Mapping[str, str]) -> TargetChoice:

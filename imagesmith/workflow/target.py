@@ -152,7 +152,7 @@ def _found(target: str, cluster: Cluster | None, catalogue: Catalogue) -> tuple[
         return catalogue.profiles[node.profile], node
     profile = catalogue.profiles.get(target)
     if profile is None:
-        if not _looks_like_path(target):
+        if not looks_like_path(target):
             _refuse_unknown(target, cluster, catalogue)
         profile = _profile_at(Path(target))
         return profile, _standalone(profile)
@@ -182,7 +182,8 @@ def _renamed(node: Node, hostname: str) -> Node:
         raise UsageError(str(error), where="--hostname") from error
 
 
-def _looks_like_path(target: str) -> bool:
+def looks_like_path(target: str) -> bool:
+    """Whether a TARGET is the path of a profile's file, and no name."""
     return "/" in target or target.endswith((".yaml", ".yml"))
 
 

@@ -123,9 +123,9 @@ def test_a_target_means_the_image_built_for_it(tmp_path: Path) -> None:
 
 
 def test_a_stale_image_is_refused(tmp_path: Path) -> None:
-    built(tmp_path, "0" * 64)
+    built(tmp_path, plan_id(plan(PI3)))
     with pytest.raises(UsageError, match="built from an older plan"):
-        boot_named(Request("node-1", tmp_path), current_plan_id=current)
+        boot_named(Request("node-1", tmp_path), current_plan_id=lambda _: plan_id(plan(None)))
 
 
 def test_a_transcript_that_cannot_be_written_is_named(tmp_path: Path) -> None:
