@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from node_folder import NodeFolder
 
+from imagesmith.families.payload_files import zram_conf
+
 STEPS = sorted(path.name for path in (Path(__file__).parents[2] / "firstboot" / "steps").iterdir())
 NO_KEYS = pytest.mark.skipif(not Path("/usr/bin/ssh-keygen").exists(), reason="ssh-keygen is not installed")
 
@@ -96,11 +98,45 @@ def test_a_missing_user_is_made_with_keys_and_sudo(whole: NodeFolder) -> None:
     assert whole.read("etc/sudoers.d/90-imagesmith") == "ann ALL=(ALL) NOPASSWD:ALL\n"
 
 
-def test_a_user_that_is_there_stays_as_it_is(whole: NodeFolder) -> None:
+def test_a_user_that_is_there_is_not_made_again(whole: NodeFolder) -> None:
     whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
     whole.run("steps/15-account")
     assert not any(call.startswith("useradd") for call in whole.calls)
-    assert not whole.exists("etc/sudoers.d/90-imagesmith")
+
+
+def test_a_user_that_is_there_without_keys_and_sudo_gets_them(whole: NodeFolder) -> None:
+    whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
+    assert whole.run("steps/15-account").returncode == 0
+    keys = whole.root / "home/ann/.ssh/authorized_keys"
+    assert keys.read_text() == "ssh-ed25519 AAAA ann@desk\n"
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert any(call.startswith("chown ann:") for call in whole.calls)
+    assert whole.read("etc/sudoers.d/90-imagesmith") == "ann ALL=(ALL) NOPASSWD:ALL\n"
+
+
+def test_keys_and_sudo_that_are_right_are_not_written_again(whole: NodeFolder) -> None:
+    whole.run("steps/15-account")
+    files = [whole.root / "home/ann/.ssh/authorized_keys", whole.root / "etc/sudoers.d/90-imagesmith"]
+    before = [file.stat().st_ino for file in files]
+    whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
+    assert whole.run("steps/15-account").returncode == 0
+    assert [file.stat().st_ino for file in files] == before
+
+
+def test_keys_that_are_there_stay_beside_the_configured_one(whole: NodeFolder) -> None:
+    whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
+    whole.write("home/ann/.ssh/authorized_keys", "ssh-ed25519 BBBB other@desk")
+    assert whole.run("steps/15-account").returncode == 0
+    assert whole.read("home/ann/.ssh/authorized_keys") == "ssh-ed25519 BBBB other@desk\nssh-ed25519 AAAA ann@desk\n"
+
+
+def test_keys_are_not_written_through_a_link(whole: NodeFolder) -> None:
+    whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
+    (whole.root / "home/ann").mkdir(parents=True)
+    (whole.root / "elsewhere").mkdir()
+    (whole.root / "home/ann/.ssh").symlink_to(whole.root / "elsewhere")
+    assert whole.run("steps/15-account").returncode == 0
+    assert list((whole.root / "elsewhere").iterdir()) == []
 
 
 def test_root_has_no_password_afterwards(whole: NodeFolder) -> None:
@@ -217,6 +253,15 @@ def test_swap_in_memory_is_as_large_as_configured(whole: NodeFolder, percent: st
     whole.run("steps/50-card-life")
     assert (f"ram * {percent} / 100" in whole.read("etc/systemd/zram-generator.conf")) is started
     assert ("systemctl start dev-zram0.swap" in whole.calls) is started
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_the_image_brings_swap_in_memory_as_the_step_keeps_it(whole: NodeFolder, percent: int) -> None:
+    """A device that is set up anew while the system starts fails now and then."""
+    whole.configure(ZRAM_PERCENT=str(percent))
+    whole.write("etc/systemd/zram-generator.conf", zram_conf(percent).decode())
+    assert whole.run("steps/50-card-life").returncode == 0
+    assert not any("zram" in call for call in whole.calls)
 
 
 def test_a_base_without_zram_generator_keeps_its_swap_in_memory(whole: NodeFolder) -> None:
