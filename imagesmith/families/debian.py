@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from imagesmith.families.payload_files import SEED, cgroup_words, enabled, first_boot, locale_source, no_identity, seed
+from imagesmith.families.payload_files import (
+    SEED,
+    cgroup_words,
+    enabled,
+    first_boot,
+    locale_source,
+    no_identity,
+    seed,
+    up_to_date,
+)
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import (
     Base,
@@ -44,13 +53,14 @@ class Debian:
             enabled("ssh.service"),
             *locale_source(node.settings.locale),
             *first_boot(node, documents, materials),
+            *up_to_date(),
             *_kernel_words(base),
         )
 
     def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
         return (
             *first_boot_promises(node, profile),
-            *cloud_init_promises(),
+            *cloud_init_promises(node),
             Promise("unit.systemd-networkd.service", "equals", "active", "it brings the network up"),
             Promise("unit.systemd-timesyncd.service", "equals", "active", "it keeps the clock"),
         )

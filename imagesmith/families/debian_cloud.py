@@ -28,4 +28,4 @@ class DebianCloud:
         )
 
     def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
-        return (*first_boot_promises(node, profile), *cloud_init_promises())
+        return (*first_boot_promises(node, profile), *cloud_init_promises(node))

@@ -47,10 +47,31 @@ def first_boot(node: Node, documents: Documents, materials: Materials) -> tuple[
     edits += [
         PutFile("root", "/etc/imagesmith/node.conf", documents.node_conf),
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
+        PutFile("root", "/etc/systemd/zram-generator.conf", zram_conf(node.settings.zram_percent)),
         # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
         PutFile("root", "/usr/lib/clock-epoch", b""),
     ]
     return tuple(edits)
+
+
+def zram_conf(percent: int) -> bytes:
+    """zram-generator's file, as the step 50-card-life keeps it.
+
+    It is in the image, so that the first start already sets up the right device: doing that anew while the system
+    starts fails now and then, with "Can't change algorithm for initialized device".
+    """
+    if not percent:
+        return b"# no swap at all\n"
+    return f"[zram0]\nzram-size = ram * {percent} / 100\ncompression-algorithm = zstd\n".encode()
+
+
+def up_to_date() -> tuple[Edit, ...]:
+    """Marks that tell systemd that nothing in /usr is newer than /etc and /var.
+
+    Else it builds the loader's cache and its own databases anew at the first boot, half a minute on a slow board; the
+    base's packages did that already.
+    """
+    return PutFile("root", "/etc/.updated", b""), PutFile("root", "/var/.updated", b"")
 
 
 def enabled(unit: str) -> Link:

@@ -23,15 +23,40 @@ def first_boot_promises(node: Node, profile: Profile) -> tuple[Promise, ...]:
         Promise(f"user.{node.settings.user}", "equals", "present", "someone can log in"),
     ]
     promises += [Promise(f"step.{step}", "equals", "done", "the first boot's step succeeded") for step in STEPS]
+    promises += _card_life(node)
     machine = profile.board.machine
     if machine is not None and machine.network != "none":
-        promises.append(Promise("address", "present", "", "the machine has a network"))
+        promises.append(_address(node))
+    if node.settings.time_servers:
+        servers = " ".join(node.settings.time_servers)
+        promises.append(Promise("time_servers", "equals", servers, "the clock is kept by these servers"))
     return tuple(promises)
 
 
-def cloud_init_promises() -> tuple[Promise, ...]:
+def _card_life(node: Node) -> list[Promise]:
+    promises = [
+        Promise("noatime", "equals", "yes", "reading wears no card"),
+        Promise("journal_max", "equals", str(node.settings.journal_max), "the journal is bounded"),
+    ]
+    if node.settings.zram_percent:
+        promises.append(Promise("zram", "at_least", "1", "swap is in memory"))
+    return promises
+
+
+def _address(node: Node) -> Promise:
+    if node.network.address:
+        address = node.network.address.partition("/")[0]
+        return Promise(f"address.{address}", "equals", "yes", "the node has the address that it was given")
+    return Promise("address", "present", "", "the machine has a network")
+
+
+def cloud_init_promises(node: Node) -> tuple[Promise, ...]:
     """What an image with cloud-init promises beside."""
+    settings = node.settings
     return (
+        Promise("timezone", "equals", settings.timezone, "the node's time is told in its zone"),
+        Promise("locale", "equals", settings.locale, "the node speaks its language"),
+        Promise("keyboard", "equals", settings.keyboard, "the console has its keyboard"),
         Promise("cloud_init", "equals", "done", "cloud-init finished without an error"),
         Promise("cloud_init_schema", "equals", "valid", "the documents are what this cloud-init understands"),
     )

@@ -29,4 +29,4 @@ class RaspiosCloudinit:
         )
 
     def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
-        return (*first_boot_promises(node, profile), *cloud_init_promises())
+        return (*first_boot_promises(node, profile), *cloud_init_promises(node))

@@ -215,3 +215,18 @@ def test_an_address_is_promised_only_where_the_machine_has_a_network(name: str) 
 def test_cloud_init_is_promised_where_there_is_one(name: str, expected: bool) -> None:
     assert (Promise in map(type, promises(name))) is True
     assert any(promise.fact == "cloud_init" for promise in promises(name)) is expected
+
+
+def test_a_fixed_address_is_promised_itself() -> None:
+    chosen = profile("debian")
+    node = replace(NODE, network=replace(NODE.network, address="192.0.2.7/24"))
+    found = family_named("debian").promises(node, chosen, chosen.board.bases[0])
+    assert [one.fact for one in found if one.fact.startswith("address")] == ["address.192.0.2.7"]
+
+
+@pytest.mark.parametrize(("percent", "promised"), [(50, True), (0, False)])
+def test_swap_in_memory_is_promised_where_it_is_wanted(percent: int, promised: bool) -> None:
+    chosen = profile("debian")
+    node = replace(NODE, settings=replace(NODE.settings, zram_percent=percent))
+    found = family_named("debian").promises(node, chosen, chosen.board.bases[0])
+    assert any(one.fact == "zram" for one in found) is promised
