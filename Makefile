@@ -13,7 +13,7 @@ DEMO ?= out/demo
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/ready system ## build and boot an x86 server and worker: no board, no vendor download
+demo: system $(VENV)/ready ## build and boot an x86 server and worker: no board, no vendor download
 	$(IMAGESMITH) --version
 	$(IMAGESMITH) build qemu-x86-server --no-cluster --output $(DEMO)
 	$(IMAGESMITH) build qemu-x86-worker --no-cluster --output $(DEMO)
@@ -29,13 +29,13 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests, under a minute
 	$(BIN)/pytest -q -x -n auto -m "not slow and not root and not archive and not boot" \
 	  tests/test_architecture.py tests/test_help.py tests/formats tests/profile tests/planning tests/families
 
-test: $(VENV)/ready system ## every test but the boot lane and the archive's
+test: system $(VENV)/ready ## every test but the boot lane and the archive's
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
 
-boot-test: $(VENV)/ready system ## build real Debian bases and boot x86, arm64 virt and raspi3b in QEMU
+boot-test: system $(VENV)/ready ## build real Debian bases and boot x86, arm64 virt and raspi3b in QEMU
 	$(BIN)/pytest -v -m "boot or archive" --timeout 3000 tests
 
-bench: $(VENV)/ready system ## measure what is claimed about speed and memory, side by side with a peer
+bench: system $(VENV)/ready ## measure what is claimed about speed and memory, side by side with a peer
 	$(BIN)/python -m bench
 
 golden: $(VENV)/ready ## write the golden plans anew; look at the diff before committing it
@@ -48,6 +48,7 @@ docs: $(VENV)/ready ## write the pages that are made from the code (docs/command
 system:
 	@sh tools/install-system.sh
 
+# On a bare Debian the venv module is a package of its own, so `system` goes first where both are needed.
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip

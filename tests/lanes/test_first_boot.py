@@ -46,6 +46,8 @@ def test_x86_server_with_a_fixed_address_a_time_zone_and_time_servers(imagesmith
     facts = _kept(imagesmith("boot", "qemu-x86-server", "--json"))
     assert facts["hostname"] == "srv-1"
     assert "10.0.2.77" in facts["address"].split()
+    assert facts["timezone"] == "Europe/Berlin"
+    assert facts["time_servers"] == "10.0.2.2"
 
 
 def test_two_boots_of_one_image_are_two_machines(imagesmith: Program, worker: Path) -> None:
@@ -82,6 +84,13 @@ def test_arm64_boots_on_virt(imagesmith: Program) -> None:
     assert built.code == 0, built.out + built.err
     facts = _kept(imagesmith("boot", "qemu-arm64-worker", "--json"))
     assert facts["architecture"] in ("aarch64", "arm64")
+
+
+@pytest.mark.parametrize("profile", ["rpi4-worker", "x86-master"])
+def test_real_boards_debian_base_boots_where_qemu_can(imagesmith: Program, profile: str) -> None:
+    built = imagesmith("build", profile, "--base", "debian", "--no-cluster", "--ssh-key", "key.pub")
+    assert built.code == 0, built.out + built.err
+    _kept(imagesmith("boot", profile, "--json"))
 
 
 def test_rpi3_boots_on_raspi3b_and_says_what_that_does_not_prove(imagesmith: Program) -> None:
