@@ -109,6 +109,7 @@ def boot(
     listener(StepStarted("boot", f"{image.name} on {machine.machine}, QEMU {version} without KVM"))
     limits = deadlines(deadline_s or machine.deadline_s)
     with failures(transcript, "writing the transcript"):
+        _refuse_overwriting(transcript, image)
         opened = transcript.open("wb")
     with opened as log, qemu.scratch() as folder:
         files = _guest_files(image, machine, architecture, folder)
@@ -138,6 +139,20 @@ def boot(
         transcript=transcript,
         tail=console.tail,
     )
+
+
+def _refuse_overwriting(transcript: Path, image: Path) -> None:
+    """Raise UsageError where the transcript would replace the image, or a file that need not be a transcript."""
+    if not transcript.is_file():
+        return
+    if transcript.samefile(image):
+        raise UsageError("this is the image itself", where=str(transcript), hint="give --transcript another name")
+    if transcript.suffix != ".log" and transcript.stat().st_size:
+        raise UsageError(
+            "this file is there already, and only a .log is overwritten",
+            where=str(transcript),
+            hint="remove it, or give --transcript another name, as console.log",
+        )
 
 
 def require(report: BootReport) -> BootReport:

@@ -134,6 +134,16 @@ def test_a_transcript_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         boot_named(request, current_plan_id=current)
 
 
+@pytest.mark.parametrize("name", ["node-1.img", "node-1.manifest.json", "link.log"])
+def test_a_transcript_replaces_neither_the_image_nor_another_file(tmp_path: Path, name: str) -> None:
+    path = image(tmp_path)
+    (tmp_path / "link.log").symlink_to(path)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(UsageError, match=r"the image itself|there already"):
+        boot_named(Request(str(path), tmp_path, tmp_path / name), current_plan_id=current)
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("reached", "missing"),
     [
