@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagesmith.disk import failures
 from imagesmith.errors import IOFailed, UsageError
 from imagesmith.profile import names
 from imagesmith.workflow.target import DEFAULT_INVENTORY
@@ -91,14 +94,31 @@ def write_starter(folder: Path, home: Path) -> tuple[Path, int]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise IOFailed(f"this folder can't be made: {error.strerror}", where=str(folder)) from error
+    with failures(path, "writing the inventory"):
+        _write_new(path, starter(keys))
+    return path, len(keys)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """The whole file or none. Raises UsageError where there is one already, OSError."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(starter(keys))
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+        # Unlike a rename, a link replaces nothing; a file system without links (FAT) has no such promise.
+        try:
+            os.link(temporary, path)
+        except PermissionError:
+            if os.path.lexists(path):
+                raise FileExistsError(path) from None
+            Path(temporary).rename(path)
     except FileExistsError as error:
         raise UsageError("it is there already, and is not overwritten", where=str(path), hint="move it away") from error
-    except OSError as error:
-        raise IOFailed(f"it can't be written: {error.strerror}", where=str(path)) from error
-    return path, len(keys)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _public_keys(home: Path) -> list[str]:

@@ -1,8 +1,12 @@
 """The starter inventory is valid as it is written, and never written over another."""
 
+import contextlib
+import os
+import subprocess
+
 import pytest
 
-from imagesmith.errors import IOFailed, UsageError
+from imagesmith.errors import IOFailed, NoSpace, UsageError
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import load_inventory
 
@@ -63,6 +67,22 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(UsageError, match="is there already"):
         write_starter(tmp_path, tmp_path)
     assert not (tmp_path / "elsewhere.yaml").exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", full], check=True)
+    try:
+        with contextlib.suppress(OSError):
+            (full / "filler").write_bytes(b"x" * 8192)
+        with pytest.raises(NoSpace, match="no space left"):
+            write_starter(full, tmp_path)
+        assert [path.name for path in full.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", full], check=True)
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path):
