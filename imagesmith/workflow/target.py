@@ -91,7 +91,7 @@ def resolve(
     overrides: Mapping[str, str] | None = None,
 ) -> Wanted:
     """What `target` means, with public key lines `ssh_keys` added and `--set` applied. Raises UsageError."""
-    catalogue = catalogue_near(Path(cluster.path).parent if cluster and cluster.path else None)
+    catalogue = catalogue_near(Path(cluster.path).parent) if cluster and cluster.path else catalogue_here()
     profile, node = _found(target, cluster, catalogue)
     if hostname:
         node = _renamed(node, hostname)
@@ -127,8 +127,8 @@ def catalogue_near(folder: Path | None) -> Catalogue:
 
 
 def catalogue_here() -> Catalogue:
-    """What is known in the current folder: the shipped, and where an inventory lies, also its own profiles."""
-    return catalogue_near(DEFAULT_INVENTORY.parent if DEFAULT_INVENTORY.exists() else None)
+    """What is known in the current folder: the shipped profiles, and over them those of ./profiles."""
+    return catalogue_near(DEFAULT_INVENTORY.parent)
 
 
 def inventory_of(choice: TargetChoice) -> Cluster | None:

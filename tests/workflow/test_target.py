@@ -236,10 +236,11 @@ def test_all_without_an_inventory_is_refused():
         all_wanted(TargetChoice())
 
 
-def test_profiles_lie_beside_an_inventory_only(inside):
+def test_profiles_here_are_known_with_and_without_an_inventory(inside):
     (inside / "profiles").mkdir()
     (inside / "profiles/mine.yaml").write_text(PROFILE)
-    assert "mine" not in catalogue_here().profiles
+    assert "mine" in catalogue_here().profiles
+    assert wanted(TargetChoice("mine", no_cluster=True)).profile.title == "Mine"
     (inside / "cluster.yaml").write_text(INVENTORY)
     assert "mine" in catalogue_here().profiles
     assert "mine" not in catalogue_near(None).profiles
