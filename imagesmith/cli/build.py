@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from imagesmith.cli.options import complete_target, json_option, target_argument, target_options
+from imagesmith.cli.options import complete_target, json_option, source_date_epoch, target_argument, target_options
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.formats.canonical import to_plain
@@ -21,7 +21,7 @@ from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 
-_LATEST = 2**32 - 1
+_OUTPUT = Path("out")
 
 _insecure_option = click.option(
     "--insecure-unverified", "insecure", is_flag=True, help="Take a base that no digest or signature vouches for."
@@ -57,7 +57,7 @@ def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_j
 @click.argument("target", metavar="[TARGET]", required=False, shell_complete=complete_target)
 @target_options
 @click.option("--all", "everything", is_flag=True, help="Build every node of the inventory.")
-@click.option("--output", metavar="DIR", default="out", show_default=True, type=click.Path(path_type=Path),
+@click.option("--output", metavar="DIR", default=str(_OUTPUT), show_default=True, type=click.Path(path_type=Path),
               help="Where images go, one folder each.")  # fmt: skip
 @click.option("--compress", type=click.Choice(["zst", "xz", "none"]), default="zst", show_default=True,
               help="Of the copy beside the raw image.")  # fmt: skip
@@ -87,7 +87,7 @@ def build_command(
     if bool(choice.target) == everything:
         raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith build -h")
     targets = all_wanted(choice) if everything else (wanted(choice),)
-    options = BuildOptions(output, compress, insecure, _source_date_epoch())
+    options = BuildOptions(output, compress, insecure, source_date_epoch())
     listener = listener_for(ctx)
     cache, images = Cache.default(), list[Image]()
     for one in targets:
@@ -99,22 +99,17 @@ def build_command(
         return
     for image in images:
         click.echo(f"{image.path}  {show_size(image.size)}  {image.digest}")
-    click.echo(f"next: imagesmith boot {images[0].name}   or   imagesmith flash {_first(images)}/dev/sdX")
+    click.echo(f"next: {_next(targets, output)}")
 
 
-def _first(images: list[Image]) -> str:
-    return "" if len(images) == 1 else f"{images[0].name} "
+def _next(targets: tuple[Wanted, ...], output: Path) -> str:
+    """What to type now, for the first image that it can be done with."""
+    name, bootable = targets[0].node.name, [one.node.name for one in targets if one.profile.board.machine]
+    where = "" if output == _OUTPUT else f" --output {shlex.quote(str(output))}"
+    flash = f"imagesmith flash{where} {'' if len(targets) == 1 else f'{name} '}/dev/sdX"
+    return f"imagesmith boot{where} {bootable[0]}   or   {flash}" if bootable else flash
 
 
 def _typed(choice: TargetChoice, targets: tuple[Wanted, ...]) -> dict[str, str]:
     """Image name to the TARGET that it was built for; with --all that is the node's name."""
     return {one.node.name: remembered_target(choice.target) or one.node.name for one in targets}
-
-
-def _source_date_epoch() -> int:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    if not text.isascii() or not text.isdecimal():
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}, not a number of seconds", hint="unset it")
-    if int(text) > _LATEST:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]}, later than FAT can tell (2107)", hint="unset it")
-    return int(text)

@@ -1,8 +1,9 @@
-"""The options that commands share: which TARGET, of which inventory, with what changed, and --json."""
+"""What commands share: which TARGET, of which inventory, with what changed; --json; SOURCE_DATE_EPOCH."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from imagesmith.errors import ImagesmithError
+from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.workflow.target import TargetChoice, catalogue_here, load_inventory
 
 Command = Callable[..., Any]
+_LATEST_EPOCH = 2**32 - 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 
@@ -58,6 +60,16 @@ def target_options(command: Command) -> Command:
     for option in reversed(_TARGET_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def source_date_epoch() -> int:
+    """The time that written files shall bear, from the environment; 0 = the base's own. Raises UsageError."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isascii() or not text.isdecimal():
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}, not a number of seconds", hint="unset it")
+    if int(text) > _LATEST_EPOCH:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]}, later than FAT can tell (2107)", hint="unset it")
+    return int(text)
 
 
 def _pairs(context: click.Context, parameter: click.Parameter, written: tuple[str, ...]) -> dict[str, str]:

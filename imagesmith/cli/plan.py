@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from imagesmith.cli.options import json_option, target_argument, target_options
+from imagesmith.cli.options import json_option, source_date_epoch, target_argument, target_options
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.formats.canonical import to_plain
@@ -56,6 +56,7 @@ def profiles_group(context: click.Context, as_json: bool) -> None:
       imagesmith profiles show rpi4-worker
     """
     if context.invoked_subcommand is not None:
+        context.obj = {"as_json": as_json}  # of `profiles --json show NAME`
         return
     profiles = list(catalogue_here().profiles.values())
     if as_json:
@@ -70,7 +71,8 @@ def profiles_group(context: click.Context, as_json: bool) -> None:
 @profiles_group.command("show", short_help="Tell all about one profile.")
 @click.argument("name", metavar="NAME")
 @json_option
-def show_command(name: str, as_json: bool) -> None:
+@click.pass_context
+def show_command(context: click.Context, name: str, as_json: bool) -> None:
     """Tell all about one profile: board, bases, boot test.
 
     \b
@@ -82,7 +84,7 @@ def show_command(name: str, as_json: bool) -> None:
     if profile is None:
         known = f"there are: {', '.join(sorted(profiles))}"
         raise UsageError(f"there is no profile {name[:80]!r}{did_you_mean(name, profiles)}", hint=known)
-    if as_json:
+    if as_json or (context.obj or {}).get("as_json"):
         _result(_profile_facts(profile))
         return
     proven = {base.family: family_named(base.family).proven for base in profile.board.bases}
@@ -104,7 +106,7 @@ def plan_command(choice: TargetChoice, as_json: bool) -> None:
       imagesmith plan rpi4-worker --base debian --ssh-key ~/.ssh/id_ed25519.pub
       imagesmith plan qemu-x86-worker --set timezone=Europe/Berlin --json
     """
-    build_plan = plan(wanted(choice), lock_file(choice))
+    build_plan = plan(wanted(choice), lock_file(choice), epoch=source_date_epoch())
     facts = describe(build_plan)
     if as_json:
         _result(facts)

@@ -218,6 +218,22 @@ def test_without_json_the_answer_is_on_stdout_and_the_telling_on_stderr(shop: Wo
     assert "seal:" in done.err
 
 
+def test_the_next_step_names_another_output_and_no_boot_without_a_machine(shop: Workshop) -> None:
+    last = shop.build("./mine.yaml", "--compress", "none", "--output", "my images").out.splitlines()[-1]
+    where = "--output 'my images'"
+    assert last == f"next: imagesmith boot {where} mine   or   imagesmith flash {where} /dev/sdX"
+    profile = shop.folder / "mine.yaml"
+    boards = shop.folder / "boards"
+    boards.mkdir()
+    (boards / "toy.yaml").write_text(
+        "schema: 1\ntitle: T\narchitecture: arm64\nmemory: 1GiB\nroles: [worker]\nbases: [toy]\n"
+    )
+    (shop.folder / "bases").mkdir()
+    (shop.folder / "bases/toy.yaml").write_text("schema: 1\nname: t\nfamily: debian\nfile: {path: base.img}\n")
+    profile.write_text(profile.read_text().replace("rpi4", "toy"))
+    assert shop.build("./mine.yaml", "--compress", "none").out.splitlines()[-1] == "next: imagesmith flash /dev/sdX"
+
+
 # -- inventories ----------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ def inside(tmp_path, monkeypatch):
 
 
 def run(*words):
-    group = click.Group("imagesmith", commands=COMMANDS)
+    group = click.Group("imagesmith", commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
     return CliRunner().invoke(group, words, catch_exceptions=False, prog_name="imagesmith")
 
 
@@ -86,6 +86,22 @@ def test_profiles_as_json():
 def test_a_profile_is_shown(name):
     assert run("profiles", "show", name).output.startswith(f"{name}: ")
     assert json.loads(run("profiles", "show", name, "--json").output)["result"]["name"] == name
+
+
+def test_json_before_show_counts_too():
+    assert json.loads(run("profiles", "--json", "show", "rpi4-worker").output)["result"]["name"] == "rpi4-worker"
+
+
+def test_source_date_epoch_is_in_the_plan(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
+    assert json.loads(run("plan", "qemu-x86-worker", "--json").output)["result"]["plan"]["epoch"] == 1_600_000_000
+
+
+def test_a_profile_beside_is_known_without_an_inventory(inside):
+    (inside / "profiles").mkdir()
+    (inside / "profiles/mine.yaml").write_text("schema: 1\ntitle: Mine\nboard: rpi4\nrole: worker\n")
+    for words in (("plan", "mine", "--no-cluster"), ("plan", "mine"), ("profiles", "show", "mine")):
+        assert run(*words).output.startswith("mine: ")
 
 
 def test_an_unknown_profile_is_refused():
