@@ -169,7 +169,7 @@ def _open(
     sent = {"User-Agent": f"imagesmith/{__version__}", "Accept-Encoding": "identity", **headers}
     at = url
     for _ in range(_HOPS):
-        if urlsplit(at).scheme.lower() != "https":
+        if _scheme(at, url) != "https":
             raise _unreachable(url, f"redirects to {at}, which is not https" if at != url else "is not https")
         try:
             response = session.get(
@@ -177,15 +177,34 @@ def _open(
             )
         except requests.RequestException as error:
             raise _connection_failed(url, error) from error
+        except ValueError as error:  # requests looks into the next hop's address even when told not to follow it
+            raise _astray(url, error) from error
         if response.status_code in (301, 302, 303, 307, 308) and "Location" in response.headers:
-            at = urljoin(at, response.headers["Location"])
             response.close()
+            at = _next(at, response.headers["Location"], url)
             continue
         with response:
             _check_answer(response, url)
             yield response
         return
     raise _unreachable(url, f"redirects more than {_HOPS} times")
+
+
+def _scheme(at: str, url: str) -> str:
+    try:
+        return urlsplit(at).scheme.lower()
+    except ValueError as error:
+        raise _unreachable(url, f"is no usable URL: {error}", "correct the URL") from error
+
+
+def _next(at: str, location: str, url: str) -> str:
+    """Where a redirect leads."""
+    try:
+        target = urljoin(at, location)
+        urlsplit(target).port  # noqa: B018 - asked because it raises
+    except ValueError as error:
+        raise _astray(url, error) from error
+    return target
 
 
 def _check_answer(response: requests.Response, url: str) -> None:
@@ -296,6 +315,11 @@ def _too_large(url: str, limit: int) -> ContentMalformed:
         where=url,
         hint="check the URL; if it is right, its profile must state the size",
     )
+
+
+def _astray(url: str, error: ValueError) -> SourceUnreachable:
+    hint = "the server is at fault: try later, or give another URL"
+    return _unreachable(url, f"redirects to what is no URL: {error}", hint)
 
 
 def _unreachable(url: str, cause: str, hint: str = _ONLINE) -> SourceUnreachable:

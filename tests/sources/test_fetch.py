@@ -199,6 +199,18 @@ def test_a_redirect_away_from_https_is_refused(target: str, server: Server, part
         _fetched(url, part)
 
 
+@pytest.mark.parametrize("target", ["https://[oops/x", "//[::1/x", "https://127.0.0.1:port/x", "/\xff"])
+def test_a_redirect_to_what_is_no_url_is_told(target: str, server: Server, part: Path) -> None:
+    url = server.on("/nowhere", lambda request: request.give(b"", 302, Location=target))
+    with pytest.raises(SourceUnreachable, match="redirects to what is no URL"):
+        _fetched(url, part)
+
+
+def test_what_is_no_url_is_told(part: Path) -> None:
+    with pytest.raises(SourceUnreachable, match="is no usable URL"):
+        _fetched("https://[oops/x", part)
+
+
 def test_redirects_in_a_circle_end(server: Server, part: Path) -> None:
     url = server.on("/round", lambda request: request.give(b"", 302, Location="/round"))
     with pytest.raises(SourceUnreachable, match="more than 10 times"):
