@@ -62,8 +62,8 @@ def expand(descriptor: int, out: SparseTarget, check: Callable[[int, int], None]
                 if at >= header.size:
                     break
                 if place & ~(1 << 63):
-                    data = _cluster(descriptor, header, place)
-                    out.write_at(at, data[: header.size - at])
+                    needed = min(cluster, header.size - at)
+                    out.write_at(at, _cluster(descriptor, header, place, needed)[:needed])
         out.written_up_to(min(start + covered, header.size))
     return header.size
 
@@ -104,17 +104,18 @@ def _table(descriptor: int, offset: int, entries: int) -> tuple[int, ...]:
     return struct.unpack(f">{entries}Q", data)
 
 
-def _cluster(descriptor: int, header: _Header, place: int) -> bytes:
+def _cluster(descriptor: int, header: _Header, place: int, needed: int) -> bytes:
+    """The cluster's bytes, at least the first `needed` of them; none for zeros."""
     size = 1 << header.cluster_bits
     if place & _COMPRESSED:
         return _compressed(descriptor, header, place)
     if place & _ZERO:
         return b""
     data = os.pread(descriptor, size, place & _OFFSET)
-    # The last cluster of the file may be cut short by writers that know the rest is never read.
-    if not data:
+    # Writers may leave out the end of the file's last cluster only where it lies behind the raw image's own end.
+    if len(data) < needed:
         raise _damaged("a cluster lies behind its end: it is truncated")
-    return data.ljust(size, b"\0")
+    return data
 
 
 def _compressed(descriptor: int, header: _Header, place: int) -> bytes:

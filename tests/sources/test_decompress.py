@@ -106,6 +106,18 @@ def test_qcow2_gives_what_qemu_was_given(options: tuple[str, ...], image: bytes,
     assert done.format == "qcow2"
 
 
+def test_a_qcow2_cut_in_its_last_data_cluster_is_refused(tmp_path: Path) -> None:
+    packed = _qcow2(os.urandom(256 * KiB), tmp_path)
+    with pytest.raises(ContentMalformed, match="truncated"):
+        _expanded(packed[:-4096], tmp_path)
+
+
+def test_a_qcow2_may_end_where_its_raw_image_does(tmp_path: Path) -> None:
+    data = os.urandom(130 * KiB)
+    unread = 64 * KiB - len(data) % (64 * KiB)
+    assert _expanded(_qcow2(data, tmp_path)[:-unread], tmp_path)[1] == data
+
+
 @pytest.mark.parametrize("packer", [name for name in PACKERS if name != "raw"])
 @pytest.mark.parametrize("share", [0.0005, 0.3, 0.7, 0.99, 0.99999])
 def test_truncation_is_found_anywhere(packer: str, share: float, image: bytes, tmp_path: Path) -> None:
