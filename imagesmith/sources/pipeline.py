@@ -14,6 +14,7 @@ from typing import Literal
 
 from imagesmith.events import Event, Progress
 from imagesmith.model import Digest
+from imagesmith.sources import xz_blocks
 from imagesmith.sources.content import HEAD, detect
 from imagesmith.sources.decompress import Expanded, expand
 from imagesmith.sources.disk import CHUNK
@@ -34,9 +35,13 @@ class Expansion:
         self._outcome: tuple[Digest, Expanded] | None = None
         self._failure: BaseException | None = None
         self._done = 0
+        self._had = 0
+        """Bytes that were there before this attempt."""
+        self._given_up: BaseException | None = None
 
     def __enter__(self) -> Expansion:
         self._part.begin()
+        self._had = self._part.size
         self._thread.start()
         return self
 
@@ -54,6 +59,7 @@ class Expansion:
                 self._thread.join(0.2)
                 progress(self._done)
         except BaseException as error:  # Ctrl-C: the thread must not go on writing
+            self._given_up = error
             self._part.fail(error)
             self._thread.join()
             raise
@@ -68,6 +74,7 @@ class Expansion:
                 self._outcome = self._once()
                 return
             except Restarted:
+                self._had = 0
                 continue
             except BaseException as error:
                 self._failure = error
@@ -78,7 +85,7 @@ class Expansion:
         hashing = Hashing(self._part.reader(), self._algorithm)
         source = Peekable(hashing)
         name = detect(source.peek(HEAD), self._where)
-        whole_first = name in ("zip", "qcow2")
+        whole_first = name in ("zip", "qcow2") or (name == "xz" and self._has_blocks())
         if not whole_first:
             expanded = self._expand(source)
         for _ in pieces(source, CHUNK):
@@ -87,9 +94,22 @@ class Expansion:
             expanded = self._expand(self._part.path)
         return hashing.digest(), expanded
 
+    def _has_blocks(self) -> bool:
+        """Is what was there an .xz with its index, so that its blocks can be found?
+
+        An index is last in the file. Were it that of a first stream only, the whole file would be looked at anew later.
+        """
+        try:
+            with self._part.path.open("rb") as file:
+                return len(xz_blocks.blocks_of(file.fileno(), self._had)) > 1
+        except xz_blocks.NotIndexed:
+            return False
+
     def _expand(self, source: Peekable | Path) -> Expanded:
         return expand(source, self._raw, limit=self._limit, where=self._where, listener=self._hear)
 
     def _hear(self, event: Event) -> None:
+        if self._given_up:  # what is expanded from the file does not notice the part's failure
+            raise self._given_up
         if isinstance(event, Progress):
             self._done = event.done
