@@ -51,6 +51,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("qemu-system-x86_64", "qemu-system-x86", "boots x86 images", (10,)),
         Tool("qemu-system-aarch64", "qemu-system-arm", "boots ARM images", (10,)),
         Tool("qemu-img", "qemu-utils", "makes overlays, reads qcow2"),
+        Tool("newuidmap", "uidmap", "makes bases without being root"),
         Tool("qemu-aarch64-static", "qemu-user-static", "runs ARM programs while an ARM base is made"),
     )
 }

@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 
 from imagesmith.cli.options import json_option
 from imagesmith.errors import ToolMissing
-from imagesmith.workflow.doctor import findings, install_line
+from imagesmith.workflow.doctor import findings, install_line, install_script, release_here
 
 
 @click.command("doctor", short_help="Check this machine for the tools that are needed.")
@@ -24,16 +24,18 @@ def doctor_command(as_json: bool) -> None:
       imagesmith doctor
     """
     found = findings()
-    line = install_line(found)
+    line = install_line(found, release=release_here(), script=install_script())
     if as_json:
         click.echo(json.dumps({"result": {"findings": [asdict(one) for one in found], "install": line}}))
     else:
         for one in found:
-            mark = click.style("--", fg="red") if one.trouble else click.style("ok", fg="green")
+            mark = click.style("ok", fg="green")
+            if one.trouble:
+                mark = click.style("??", fg="yellow") if one.optional else click.style("--", fg="red")
             click.echo(f"{mark}  {one.name:<20} {one.version or '-':<10}  {one.purpose}")
             if one.trouble:
                 click.echo(f"      {one.trouble}")
-    troubled = [one.name for one in found if one.trouble]
+    troubled = [one.name for one in found if one.trouble and not one.optional]
     if troubled:
         raise ToolMissing(f"{len(troubled)} missing or too old: {', '.join(troubled)}", hint=line)
 

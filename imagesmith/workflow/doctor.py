@@ -5,14 +5,20 @@ Called by `cli.doctor`. Runs each tool once for its version; changes nothing.
 
 from __future__ import annotations
 
+import os
+import platform
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagesmith import tools
 from imagesmith.errors import ToolMissing
 from imagesmith.planning.boot import FIRMWARE
 
+BACKPORTED = ("e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-system-arm", "qemu-utils", "qemu-user-static")
+"""What tools/install-system.sh takes from the backports of Debian 12, whose own is too old."""
+_SCRIPT = Path(__file__).parents[2] / "tools" / "install-system.sh"
 _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
@@ -27,25 +33,55 @@ class Finding:
     """Empty when it is missing."""
     trouble: str
     """Empty when all is well."""
+    optional: bool = False
+    """Its trouble hinders only some: it is told, and is no failure."""
 
 
 def findings() -> tuple[Finding, ...]:
     """Every tool of `tools.TOOLS`, the guests' firmware, and whether ARM programs run here."""
-    return (*(_tool(tool) for tool in tools.TOOLS.values()), *_firmware(), _emulation())
+    return (*(_tool(tool) for tool in tools.TOOLS.values()), *_firmware(), *_emulation())
 
 
-def install_line(found: Iterable[Finding]) -> str:
-    """The one line that installs what is missing or too old; empty when nothing is."""
-    packages = sorted({one.package for one in found if one.trouble and one.package})
-    return f"apt-get install {' '.join(packages)}" if packages else ""
+def install_line(found: Iterable[Finding], *, release: str = "", script: Path | None = None) -> str:
+    """The one line that installs what is missing or too old; empty when nothing is.
+
+    `release` is the distribution's code name. On Debian 12 (bookworm) some come from its backports: the checkout's
+    `script` adds that suite; without it the suite must be there already.
+    """
+    packages = sorted({one.package for one in found if one.trouble and one.package and not one.optional})
+    newer = [one for one in packages if one in BACKPORTED] if release == "bookworm" else []
+    if newer and script:
+        return f"sudo sh {shlex.quote(str(script))}"
+    plain = [one for one in packages if one not in newer]
+    lines = [f"apt-get install -t bookworm-backports {' '.join(newer)}"] if newer else []
+    lines += [f"apt-get install {' '.join(plain)}"] if plain else []
+    return " && ".join(lines)
+
+
+def install_script() -> Path | None:
+    """tools/install-system.sh as it can be typed here, when this runs from a checkout."""
+    if not _SCRIPT.is_file():
+        return None
+    return _SCRIPT.relative_to(Path.cwd()) if _SCRIPT.is_relative_to(Path.cwd()) else _SCRIPT
+
+
+def release_here() -> str:
+    """This system's code name, as `bookworm`; empty when it tells none."""
+    try:
+        return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    except OSError:
+        return ""
 
 
 def _tool(tool: tools.Tool) -> Finding:
+    # Root makes bases without a user namespace.
+    optional = tool.name == "newuidmap" and os.geteuid() == 0
+    missing = Finding(tool.name, tool.package, tool.purpose, "", "missing", optional)
     try:
         version = tools.version(tool.name)
     except ToolMissing:
-        return Finding(tool.name, tool.package, tool.purpose, "", "missing")
-    return Finding(tool.name, tool.package, tool.purpose, version, _too_old(tool, version))
+        return missing
+    return replace(missing, version=version, trouble=_too_old(tool, version))
 
 
 def _too_old(tool: tools.Tool, version: str) -> str:
@@ -66,8 +102,10 @@ def _firmware() -> Iterable[Finding]:
         )  # fmt: skip
 
 
-def _emulation() -> Finding:
+def _emulation() -> Iterable[Finding]:
+    if platform.machine() in ("aarch64", "arm64"):
+        return
     here = _BINFMT.is_file()
     trouble = "" if here else "not registered; as root: mount binfmt_misc and run update-binfmts --enable qemu-aarch64"
-    return Finding("binfmt qemu-aarch64", "", "runs ARM programs while an ARM base is made",
-                   "registered" if here else "", trouble)  # fmt: skip
+    yield Finding("binfmt qemu-aarch64", "", "runs ARM programs while an ARM base is made",
+                  "registered" if here else "", trouble, optional=True)  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from imagesmith import tools
 from imagesmith.tools import Tool
-from imagesmith.workflow.doctor import Finding, findings, install_line
+from imagesmith.workflow.doctor import BACKPORTED, Finding, findings, install_line
 
 
 def fake(folder: Path, name: str, says: str) -> Path:
@@ -76,6 +76,34 @@ def test_the_install_line_names_each_package_once_and_only_what_is_wanted() -> N
         Finding("mcopy", "mtools", "copies", "", "missing"),
     )
     assert install_line(listed) == "apt-get install e2fsprogs mtools"
+
+
+OLD = Finding("mke2fs", "e2fsprogs", "makes", "1.47.0", "too old")
+GONE = Finding("mcopy", "mtools", "copies", "", "missing")
+
+
+def test_on_debian_12_a_checkout_s_script_installs_what_is_too_old() -> None:
+    line = install_line((OLD, GONE), release="bookworm", script=Path("tools/install-system.sh"))
+    assert line == "sudo sh tools/install-system.sh"
+
+
+def test_on_debian_12_without_a_checkout_backports_are_named() -> None:
+    line = install_line((OLD, GONE), release="bookworm")
+    assert line == "apt-get install -t bookworm-backports e2fsprogs && apt-get install mtools"
+
+
+def test_the_script_takes_the_same_packages_from_backports() -> None:
+    script = Path(__file__).parents[2] / "tools/install-system.sh"
+    assert f'newer="{" ".join(BACKPORTED)}"' in script.read_text()
+
+
+def test_what_only_some_need_is_not_in_the_line_and_no_failure() -> None:
+    assert install_line([Finding("newuidmap", "uidmap", "makes", "", "missing", optional=True)]) == ""
+    assert [one.optional for one in findings() if one.name.startswith("binfmt")] in ([True], [])
+
+
+def test_only_root_can_do_without_newuidmap() -> None:
+    assert found("newuidmap").optional == (os.geteuid() == 0)
 
 
 def test_where_all_is_well_there_is_nothing_to_install() -> None:
