@@ -6,6 +6,7 @@ Called by every command that takes a TARGET; reads profiles and the inventory, w
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,6 +99,7 @@ def resolve(
     keys = dict.fromkeys((*node.settings.ssh_keys, *(_key(line, "--ssh-key") for line in ssh_keys)))
     node = replace(node, settings=replace(node.settings, ssh_keys=tuple(keys)))
     node = with_overrides(node, overrides or {})
+    _refuse_unknown_zone(node.settings.timezone)
     try:
         chosen = chosen_base(replace(node, base=base or node.base), profile)
     except UsageError as error:
@@ -201,6 +203,17 @@ def _refuse_unknown(target: str, cluster: Cluster | None, catalogue: Catalogue) 
     known = f"nodes: {', '.join(nodes)}; {known}" if nodes else known
     what = "node or profile" if cluster else "profile"
     raise UsageError(f"there is no {what} {target[:80]!r}{near}", hint=known)
+
+
+def _refuse_unknown_zone(name: str) -> None:
+    """Only this system's zone data can tell; without any every name is taken."""
+    folders = [Path(folder) for folder in zoneinfo.TZPATH if (Path(folder) / "Etc/UTC").is_file()]
+    if folders and not any((folder / name).is_file() for folder in folders):
+        raise UsageError(
+            f"there is no time zone {name[:80]!r}{did_you_mean(name, zoneinfo.available_timezones())}",
+            where="timezone",
+            hint="write it like Europe/Berlin; timedatectl list-timezones shows all",
+        )
 
 
 def _documents(folder: Path) -> dict[str, str]:

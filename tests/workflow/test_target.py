@@ -138,6 +138,27 @@ def test_an_unknown_target_may_be_near_a_node(cluster):
     assert "nodes: node-1, node-2" in error.hint
 
 
+needs_zones = pytest.mark.skipif(not Path("/usr/share/zoneinfo/Etc/UTC").is_file(), reason="no zone data here")
+
+
+@needs_zones
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Mars/X", "there is no time zone 'Mars/X'"),
+        ("Europe/Berlim", "did you mean 'Europe/Berlin'?"),
+        ("Europe", "no"),
+    ],
+)
+def test_a_time_zone_that_does_not_exist_is_refused(zone, said):
+    assert said in str(refusal("rpi4-worker", cluster=None, overrides={"timezone": zone}))
+
+
+@needs_zones
+def test_a_time_zone_that_exists_is_taken():
+    assert resolve("rpi4-worker", cluster=None, overrides={"timezone": "Asia/Tokyo"}).node.settings.timezone
+
+
 def test_a_base_of_another_board_is_refused():
     error = refusal("rpi4-worker", cluster=None, base="debain")
     assert "did you mean 'debian'?" in str(error)
