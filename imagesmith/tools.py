@@ -40,7 +40,8 @@ TOOLS: Mapping[str, Tool] = {
         Tool("resize2fs", "e2fsprogs", "grows ext4 without mounting it", (), ("-V",)),
         Tool("e2fsck", "e2fsprogs", "checks ext4", (), ("-V",)),
         Tool("mkfs.fat", "dosfstools", "makes FAT", (), ("--help",)),
-        Tool("fsck.fat", "dosfstools", "checks FAT", (), ("--help",)),
+        # It tells its version only when it is given something to check.
+        Tool("fsck.fat", "dosfstools", "checks FAT", (), ("-n", "/dev/null")),
         Tool("mcopy", "mtools", "reads and writes files on FAT without mounting it"),
         Tool("mdir", "mtools", "lists files on FAT"),
         Tool("mmd", "mtools", "makes directories on FAT"),

@@ -24,6 +24,8 @@ else:
     from backports import zstd
 
 Compression = Literal["zst", "xz", "none"]
+LIBZSTD: str = zstd.zstd_version
+"""The version of the library that makes .zst."""
 
 _ZST_LEVEL = 3
 # More workers take 16 MiB each and the card is slower anyway. The output does not depend on their number, so long

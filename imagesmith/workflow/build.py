@@ -22,6 +22,7 @@ from imagesmith.image.apply import apply
 from imagesmith.image.grow import grow_root
 from imagesmith.image.raw import RawImage
 from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource, Image, ObtainedBase
+from imagesmith.output.pack import LIBZSTD
 from imagesmith.output.publish import Staging
 from imagesmith.output.seal import Sealed, seal
 from imagesmith.secret import Secret, SecretRef
@@ -31,7 +32,8 @@ from imagesmith.sources.obtain import obtain_file, obtain_http
 from imagesmith.units import show_size
 
 Compression = Literal["zst", "xz", "none"]
-_TOOLS = ("debugfs", "mcopy", "resize2fs")
+_TOOLS = ("debugfs", "mcopy", "e2fsck", "fsck.fat")
+_GROWER = "resize2fs"
 _LATER = ("*.log",)
 """What other commands may put beside an image, as the boot test its transcript; a new build replaces it."""
 
@@ -67,17 +69,25 @@ def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: 
     """
     name = build_plan.name
     try:
+        versions = _versions(build_plan, options.compress)
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
         with (
             _base_in_use(build_plan, options, cache, listener) as base,
             Staging(options.output / name, also_ours=_LATER, listener=listener) as staging,
         ):
-            made, digests = _make(build_plan, base, options, staging, listener)
+            made, digests = _make(build_plan, base, options, staging, versions, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
     except ImagesmithError as error:
         raise error.within(f"while building {name}") from error
+
+
+def _versions(build_plan: BuildPlan, compress: Compression) -> dict[str, str]:
+    """What takes part, asked before any work, so that a missing program is told at once. Raises ToolMissing."""
+    programs = [*_TOOLS, *([_GROWER] if build_plan.base.min_root else []), *(["xz"] if compress == "xz" else [])]
+    versions = {name: tools.version(name) for name in programs}
+    return {**versions, "libzstd": LIBZSTD} if compress == "zst" else versions
 
 
 @contextmanager
@@ -95,7 +105,12 @@ def _base_in_use(
 
 
 def _make(
-    build_plan: BuildPlan, base: ObtainedBase, options: BuildOptions, staging: Staging, listener: Listener
+    build_plan: BuildPlan,
+    base: ObtainedBase,
+    options: BuildOptions,
+    staging: Staging,
+    versions: Mapping[str, str],
+    listener: Listener,
 ) -> tuple[Image, dict[str, str]]:
     """Every file of the image in the staging folder, and the digests that are known by then, by file name."""
     folder, name, epoch = staging.path, build_plan.name, build_plan.epoch or base.epoch or RELEASED
@@ -103,8 +118,9 @@ def _make(
     packed = None if options.compress == "none" else folder / f"{name}.img.{options.compress}"
     listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
     with RawImage.copy_of(base.path, raw_path, listener) as raw:
-        if build_plan.base.min_root:
-            grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
+        least = build_plan.base.min_root
+        if not least or not grow_root(raw, least, epoch=epoch, listener=listener):
+            versions = {tool: version for tool, version in versions.items() if tool != _GROWER}
         applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=_no_secret, listener=listener)
         ranges = used_ranges(raw, listener)
     listener(StepFinished("edit", "every edit read back, file systems clean"))
@@ -113,7 +129,7 @@ def _make(
     listener(
         StepFinished("seal", f"{show_size(sealed.block_map.mapped_bytes)} of {show_size(sealed.size)} to be written")
     )
-    record = _manifest(build_plan, base, epoch, sealed, applied)
+    record = _manifest(build_plan, base, epoch, sealed, applied, versions)
     beside = {
         f"{name}.bmap": bmap.encode(sealed.block_map).encode(),
         f"{name}.manifest.json": manifest.encode(record),
@@ -138,7 +154,12 @@ def _make(
 
 
 def _manifest(
-    build_plan: BuildPlan, base: ObtainedBase, epoch: int, sealed: Sealed, applied: tuple[AppliedEdit, ...]
+    build_plan: BuildPlan,
+    base: ObtainedBase,
+    epoch: int,
+    sealed: Sealed,
+    applied: tuple[AppliedEdit, ...],
+    versions: Mapping[str, str],
 ) -> Manifest:
     plain = to_plain(build_plan)
     assert isinstance(plain, Mapping)
@@ -155,7 +176,7 @@ def _manifest(
         block_map=f"{build_plan.name}.bmap",
         files=applied,
         packages=base.packages,
-        tools={name: tools.version(name) for name in _TOOLS},
+        tools=versions,
         machine=build_plan.machine,
         promises=build_plan.promises,
     )

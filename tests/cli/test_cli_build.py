@@ -183,9 +183,29 @@ def test_none_leaves_out_the_packed_copy(shop: Workshop) -> None:
     assert set(shop.made()) == {"SHA256SUMS", "mine.bmap", "mine.img", "mine.manifest.json", "mine.spdx.json"}
 
 
+def test_a_missing_xz_is_told_before_any_work(shop: Workshop, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("mcopy", "debugfs", "e2fsck", "fsck.fat"):
+        found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        assert found
+        (programs / name).symlink_to(found)
+    done = shop.run("build", "./mine.yaml", "--compress", "xz", env={"PATH": str(programs)})
+    assert done.code == 9, done.err
+    assert "apt-get install xz-utils" in done.err
+    assert not shop.out.exists()
+
+
+def test_the_manifest_names_the_tools_that_took_part(built: Workshop) -> None:
+    record = manifest.parse(built.made()["mine.manifest.json"])
+    assert set(record.tools) == {"debugfs", "mcopy", "e2fsck", "fsck.fat", "libzstd"}
+    assert "unknown" not in record.tools.values()
+
+
 def test_xz_is_what_xz_unpacks(shop: Workshop) -> None:
     shop.build("./mine.yaml", "--compress", "xz")
     made = shop.made()
+    assert "xz" in manifest.parse(made["mine.manifest.json"]).tools
     assert lzma.decompress(made["mine.img.xz"]) == made["mine.img"]
 
 
