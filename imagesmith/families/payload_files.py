@@ -66,12 +66,12 @@ def zram_conf(percent: int) -> bytes:
 
 
 def up_to_date() -> tuple[Edit, ...]:
-    """Marks that tell systemd that nothing in /usr is newer than /etc and /var.
+    """The mark that tells systemd that nothing in /usr is newer than /etc.
 
-    Else it builds the loader's cache and its own databases anew at the first boot, half a minute on a slow board; the
-    base's packages did that already.
+    Else it builds the loader's cache and the hardware database anew at the first boot, half a minute on a slow board;
+    the base's packages did that already. /var has no such mark: the journal's catalogue is made on the node.
     """
-    return PutFile("root", "/etc/.updated", b""), PutFile("root", "/var/.updated", b"")
+    return (PutFile("root", "/etc/.updated", b""),)
 
 
 def enabled(unit: str) -> Link:
