@@ -9,6 +9,7 @@ import pytest
 from bootstrapping import EFI
 
 from imagesmith import tools
+from imagesmith.errors import ImagesmithError
 from imagesmith.events import Event, StepStarted
 from imagesmith.model import Base, DebianSource, DiskLayout, ObtainedBase
 from imagesmith.sources.bootstrap import foreign, obtain_debian
@@ -76,7 +77,7 @@ def test_nobodys_identity_is_in_it(small: ObtainedBase) -> None:
     assert "random-seed" not in listing(small, "/var/lib/systemd")
     assert cat(small, "/etc/hostname") == "debian\n"
     assert not {name for name in listing(small, "/etc") if "resolv" in name} - {"resolv.conf"}
-    assert cat(small, "/etc/shadow").startswith("root:*:")
+    assert "root:*:" in [line[:7] for line in cat(small, "/etc/shadow").splitlines()]
 
 
 def test_nothing_of_the_making_is_in_it(small: ObtainedBase) -> None:
@@ -133,5 +134,5 @@ def test_an_emulated_base_holds_no_borrowed_program(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "boot.tar", "w") as tar:
         tar.add(tmp_path / "initrd.img", "boot/initrd.img-x")
     foreign.refuse_strangers((tmp_path / "boot.tar",), "arm64")
-    with pytest.raises(Exception, match="kmod"):
+    with pytest.raises(ImagesmithError, match=r"initrd\.img-x:usr/bin/"):
         foreign.refuse_strangers((tmp_path / "boot.tar",), "amd64")

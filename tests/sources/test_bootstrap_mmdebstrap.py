@@ -25,15 +25,22 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 def run(folder: Path, said: list[Event] | None = None) -> None:
     listener = said.append if said is not None else unheard
-    argv = mmdebstrap.tree_argv(PC_RECIPE, "root", native=False)
+    argv = mmdebstrap.tree_argv(PC_RECIPE, "unshare", native=False)
     mmdebstrap.run(argv, folder=folder, temporary=None, epoch=1, listener=listener)
 
 
 def test_a_tree_is_made_of_what_was_resolved() -> None:
     argv = mmdebstrap.tree_argv(PC_RECIPE, "unshare", native=False)
-    assert {"--mode=unshare", "--skip=update", "--architectures=amd64", "--components=main"} <= set(argv)
+    assert {"--mode=unshare", "--skip=update,cleanup/apt", "--architectures=amd64", "--components=main"} <= set(argv)
     assert "--include=linux-image-amd64,systemd-boot" in argv
     assert argv[-2:] == ("trixie", "root.tar")
+
+
+def test_as_root_its_mounts_are_its_own() -> None:
+    assert mmdebstrap.tree_argv(PC_RECIPE, "root", native=False)[:4] == (
+        "unshare", "--mount", "mmdebstrap", "--mode=root"
+    )  # fmt: skip
+    assert mmdebstrap.resolve_argv(PC_RECIPE, "unshare")[0] == "mmdebstrap"
 
 
 def test_native_programs_come_before_they_are_put_in() -> None:
@@ -101,7 +108,7 @@ def test_an_interruption_reaches_it_as_one(tmp_path: Path, monkeypatch: pytest.M
         signal.raise_signal(signal.SIGINT)
 
     assert threading.current_thread() is threading.main_thread()
-    argv = mmdebstrap.resolve_argv(PC_RECIPE, "root")
+    argv = mmdebstrap.resolve_argv(PC_RECIPE, "unshare")
     with pytest.raises(KeyboardInterrupt):
         mmdebstrap.run(argv, folder=tmp_path, temporary=None, epoch=None, listener=interrupt)
     assert (tmp_path / "cleaned").read_text() == "cleaned up\n"

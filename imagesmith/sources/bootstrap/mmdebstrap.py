@@ -78,8 +78,7 @@ def resolve_argv(recipe: Recipe, mode: str) -> tuple[str, ...]:
 def native_argv(suite: str, host: Architecture, packages: Sequence[str], mode: str) -> tuple[str, ...]:
     """Unpack programs for this machine, without installing them, into `native.tar`."""
     return (
-        "mmdebstrap",
-        f"--mode={mode}",
+        *_program(mode),
         f"--architectures={host}",
         "--variant=extract",
         "--skip=output/dev",  # they can't be unpacked again without root
@@ -115,7 +114,8 @@ def tree_argv(recipe: Recipe, mode: str, *, native: bool) -> tuple[str, ...]:
         *_common(recipe.source, recipe.architecture, mode),
         *_OPTIONS,
         f"--include={','.join(recipe.source.packages)}",
-        "--skip=update",
+        # hooks/settle.sh cleans up after apt: by apt itself it hangs on who may enter the folder above.
+        "--skip=update,cleanup/apt",
         "--setup-hook=tar-in lists.tar /var/lib/apt",
         *(f"--extract-hook={hook}" for hook in extract),
         *(f"--customize-hook={hook}" for hook in customize),
@@ -135,6 +135,7 @@ def run(argv: Sequence[str], *, folder: Path, temporary: Path | None, epoch: int
         env["SOURCE_DATE_EPOCH"] = str(epoch)
     if temporary is not None:
         env["TMPDIR"] = str(temporary)
+    tools.find("mmdebstrap")
     with (folder / "mmdebstrap.out").open("wb") as out:
         # A session of its own: Ctrl-C reaches it through us only, so that it unmounts and removes its chroot.
         process = tools.spawn(argv, stdout=out, env=env, cwd=folder, new_session=True)
@@ -143,8 +144,7 @@ def run(argv: Sequence[str], *, folder: Path, temporary: Path | None, epoch: int
             said = _follow(process.stderr, listener)
             code = process.wait()
         except BaseException:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=_PATIENCE_S)
+            _end(process)
             raise
         finally:
             process.stderr.close()
@@ -152,9 +152,26 @@ def run(argv: Sequence[str], *, folder: Path, temporary: Path | None, epoch: int
         raise _failure(said)
 
 
+def _end(process: tools.Process) -> None:
+    """Let it clean up after itself, or kill it and what it started: its mounts are in a namespace that goes with it."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=_PATIENCE_S)
+    except tools.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def _common(source: DebianSource, architecture: Architecture, mode: str) -> tuple[str, ...]:
     components = ",".join(source.components)
-    return ("mmdebstrap", f"--mode={mode}", f"--architectures={architecture}", f"--components={components}")
+    return (*_program(mode), f"--architectures={architecture}", f"--components={components}")
+
+
+def _program(mode: str) -> tuple[str, ...]:
+    # As root it would mount /dev, /proc and /sys for the whole machine to see; killed, it would leave them, and who
+    # then removes its folder reaches through them. In a namespace of its own they end with it.
+    alone = ("unshare", "--mount") if mode == "root" else ()
+    return (*alone, "mmdebstrap", f"--mode={mode}")
 
 
 def _follow(stream: IO[bytes], listener: Listener) -> list[str]:

@@ -30,6 +30,17 @@ rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 for log in /var/log/btmp /var/log/wtmp /var/log/lastlog /var/log/faillog; do
     [ ! -e "$log" ] || : >"$log"
 done
-rm -rf /var/log/apt /var/log/*.log /var/log/runit /var/cache/ldconfig/* /var/cache/fontconfig /var/cache/apt/*.bin \
-    /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/lib/systemd/catalog/database /root/.bash_history \
+rm -rf /var/log/apt /var/log/*.log /var/log/runit /var/cache/ldconfig/* /var/cache/fontconfig /var/cache/apt/* \
+    /var/lib/apt/lists/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /root/.bash_history \
     /etc/.pwd.lock /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
+mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial
+
+# What was just installed needs no update on the first boot: of the linker cache, the hardware database, the catalogue
+# (minutes on a slow or emulated board). All times become SOURCE_DATE_EPOCH, /usr's and these files' among them.
+for folder in /etc /var; do
+    printf 'TIMESTAMP_NSEC=%s000000000\n' "$SOURCE_DATE_EPOCH" >"$folder/.updated"
+done
+# console-setup makes its cache anew unless that is newer than the settings.
+for file in /etc/default/keyboard /etc/default/console-setup; do
+    [ ! -e "$file" ] || touch -d "@$((SOURCE_DATE_EPOCH - 1))" "$file"
+done
