@@ -10,7 +10,6 @@ from imagesmith.families.payload_files import (
     locale_source,
     no_identity,
     seed,
-    up_to_date,
 )
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import (
@@ -53,7 +52,6 @@ class Debian:
             enabled("ssh.service"),
             *locale_source(node.settings.locale),
             *first_boot(node, documents, materials),
-            *up_to_date(),
             *_kernel_words(base),
         )
 

@@ -65,15 +65,6 @@ def zram_conf(percent: int) -> bytes:
     return f"[zram0]\nzram-size = ram * {percent} / 100\ncompression-algorithm = zstd\n".encode()
 
 
-def up_to_date() -> tuple[Edit, ...]:
-    """The mark that tells systemd that nothing in /usr is newer than /etc.
-
-    Else it builds the loader's cache and the hardware database anew at the first boot, half a minute on a slow board;
-    the base's packages did that already. /var has no such mark: the journal's catalogue is made on the node.
-    """
-    return (PutFile("root", "/etc/.updated", b""),)
-
-
 def enabled(unit: str) -> Link:
     """The link with which `systemctl enable` has a unit started at boot."""
     return Link("root", f"{WANTED}/{unit}", f"{UNITS}/{unit}")
