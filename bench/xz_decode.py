@@ -31,7 +31,7 @@ def rows(base: Base, folder: Path, runs: int) -> list[Row]:
 def _row(base: Base, folder: Path, runs: int, block: int) -> Row:
     packed, raw = folder / f"base-{block}.img.xz", folder / "raw"
     with packed.open("wb") as out:
-        argv = ["xz", "-c", "-2", "-T2", f"--block-size={block * MiB}", str(base.path)]
+        argv = ["xz", "-c", "-0", "-T2", f"--block-size={block * MiB}", str(base.path)]
         subprocess.run(argv, stdout=out, check=True)
     ours, peers = [], []
     for _ in range(runs):
