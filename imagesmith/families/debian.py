@@ -37,7 +37,7 @@ class Debian:
     # cloud-init's renderer for systemd-networkd overlooks `match: name` and takes this for the interface's name,
     # which may be a pattern.
     wired = "e*"
-    proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt"
+    proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt and raspi3b"
 
     def edits(
         self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
