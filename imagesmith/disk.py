@@ -1,6 +1,6 @@
 """Files as the disk keeps them: holes, sparse copies, durable names, and the system's complaints as our errors.
 
-A door, used by `image` and `output`.
+A door, used by `image`, `output` and `sources`.
 """
 
 from __future__ import annotations

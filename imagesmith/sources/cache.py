@@ -29,11 +29,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from imagesmith.disk import sync_folder
 from imagesmith.errors import IOFailed
 from imagesmith.events import Listener, Noted, Progress, Warned, unheard
 from imagesmith.model import Digest
 from imagesmith.sources import owner
-from imagesmith.sources.disk import digest_of, failures, sync_folder
+from imagesmith.sources.disk import digest_of, failures
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 PART_KIND = "raw"

@@ -1,4 +1,4 @@
-"""Files as the disk keeps them: digests that step over holes, durable moves, the system's complaints as our errors."""
+"""What the sources need beside `imagesmith.disk`: digests that step over holes, complaints that know of the cache."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from imagesmith.disk import FULL, extents
 from imagesmith.errors import IOFailed, NoSpace
 from imagesmith.model import Digest
 
 CHUNK = 1 << 20
 _ZEROS = bytes(CHUNK)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def failures(path: Path | str, doing: str = "writing") -> Iterator[None]:
 def complaint(error: OSError, path: Path | str, doing: str) -> NoSpace | IOFailed:
     """What to tell a person about an OSError: NoSpace when the file system is full, else IOFailed."""
     reason = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return NoSpace(
             f"no space left while {doing}: {reason}",
             where=str(path),
@@ -38,39 +38,15 @@ def complaint(error: OSError, path: Path | str, doing: str) -> NoSpace | IOFaile
     return IOFailed(f"{doing} failed: {reason}", where=str(path), hint="look at the disk and the folder's permissions")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in `folder` durable: fsync of the directory."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """`(offset, length)` of every run that holds data, in order; file systems without holes give one run."""
-    offset = 0
-    while offset < size:
-        try:
-            start = os.lseek(descriptor, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                return
-            raise
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        yield start, end - start
-        offset = end
-
-
 def digest_of(descriptor: int, size: int, progress: Callable[[int], None] = lambda done: None) -> Digest:
     """sha256 of the whole content of an open file, holes as zeros but not read. `progress` hears the bytes done."""
     hasher = hashlib.sha256()
     done = 0
-    for start, length in extents(descriptor, size):
+    for start, end in extents(descriptor, 0, size):
         feed_zeros(hasher.update, start - done)
         done = start
-        while done < start + length:
-            data = os.pread(descriptor, min(CHUNK, start + length - done), done)
+        while done < end:
+            data = os.pread(descriptor, min(CHUNK, end - done), done)
             if not data:
                 raise OSError(errno.EIO, "the file became shorter while it was read")
             hasher.update(data)

@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import yaml
 
+from imagesmith.disk import sync_folder
 from imagesmith.errors import DocumentInvalid, Problem
 from imagesmith.model import Base, DebianSource, Digest, HttpSource, ObtainedBase
 from imagesmith.profile import document
 from imagesmith.profile.document import Scalar, Table, Value
-from imagesmith.sources.disk import failures, sync_folder
+from imagesmith.sources.disk import failures
 
 _HEADER = """\
 # Written by `imagesmith update`: the exact bytes that builds start from. Keep it under version control.

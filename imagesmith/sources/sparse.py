@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from imagesmith.disk import extents
 from imagesmith.model import Digest
-from imagesmith.sources.disk import CHUNK, extents, failures, feed_zeros
+from imagesmith.sources.disk import CHUNK, failures, feed_zeros
 
 RUN = 4096
 """Zero runs of this size, at multiples of it, are not written."""
@@ -113,14 +114,14 @@ class _TailDigest(threading.Thread):
             return self._final
 
     def _digest_up_to(self, final: int) -> None:
-        for start, length in extents(self._descriptor, final):
-            if start + length <= self.done:
+        for start, end in extents(self._descriptor, 0, final):
+            if end <= self.done:
                 continue
             if start > self.done:
                 feed_zeros(self._hash.update, start - self.done)
                 self.done = start
-            while self.done < start + length:
-                data = os.pread(self._descriptor, min(CHUNK, start + length - self.done), self.done)
+            while self.done < end:
+                data = os.pread(self._descriptor, min(CHUNK, end - self.done), self.done)
                 self._hash.update(data)
                 self.done += len(data)
         if final > self.done:
