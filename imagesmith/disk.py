@@ -24,18 +24,19 @@ _COPY_BY_HAND = (errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 @contextmanager
-def failures(path: Path | str, doing: str) -> Iterator[None]:
-    """Turn an OSError inside the block into NoSpace or IOFailed that names `path`; `doing` as "writing the image"."""
+def failures(path: Path | str, doing: str, *, full: str = "free some space there, then run it again") -> Iterator[None]:
+    """Turn an OSError inside the block into NoSpace or IOFailed that names `path`; `doing` as "writing the image".
+
+    `full` is the hint when there is no room.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in FULL:
-            raise NoSpace(
-                f"no space left while {doing}", where=str(path), hint="free some space there, then run it again"
-            ) from error
+            raise NoSpace(f"no space left while {doing}: {reason}", where=str(path), hint=full) from error
         raise IOFailed(
-            f"{doing} failed: {reason}", where=str(path), hint="look at the disk and at the permissions"
+            f"{doing} failed: {reason}", where=str(path), hint="look at the disk and the folder's permissions"
         ) from error
 
 

@@ -5,44 +5,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from imagesmith.disk import FULL, extents
-from imagesmith.errors import IOFailed, NoSpace
+from imagesmith import disk
 from imagesmith.model import Digest
 
 CHUNK = 1 << 20
 _ZEROS = bytes(CHUNK)
+_FULL = "free some space (`imagesmith cache prune`) or set IMAGESMITH_CACHE to a larger disk, then repeat"
 
 
-@contextmanager
-def failures(path: Path | str, doing: str = "writing") -> Iterator[None]:
-    """Turn an OSError inside the block into NoSpace or IOFailed that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise complaint(error, path, doing) from error
-
-
-def complaint(error: OSError, path: Path | str, doing: str) -> NoSpace | IOFailed:
-    """What to tell a person about an OSError: NoSpace when the file system is full, else IOFailed."""
-    reason = error.strerror or str(error)
-    if error.errno in FULL:
-        return NoSpace(
-            f"no space left while {doing}: {reason}",
-            where=str(path),
-            hint="free some space (`imagesmith cache prune`) or set IMAGESMITH_CACHE to a larger disk, then repeat",
-        )
-    return IOFailed(f"{doing} failed: {reason}", where=str(path), hint="look at the disk and the folder's permissions")
+def failures(path: Path | str, doing: str = "writing") -> AbstractContextManager[None]:
+    """`imagesmith.disk.failures`, whose hint about room knows of the cache."""
+    return disk.failures(path, doing, full=_FULL)
 
 
 def digest_of(descriptor: int, size: int, progress: Callable[[int], None] = lambda done: None) -> Digest:
     """sha256 of the whole content of an open file, holes as zeros but not read. `progress` hears the bytes done."""
     hasher = hashlib.sha256()
     done = 0
-    for start, end in extents(descriptor, 0, size):
+    for start, end in disk.extents(descriptor, 0, size):
         feed_zeros(hasher.update, start - done)
         done = start
         while done < end:
