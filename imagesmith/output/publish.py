@@ -11,7 +11,6 @@ import errno
 import fnmatch
 import hashlib
 import os
-import pwd
 import shutil
 import stat
 from collections.abc import Collection, Mapping
@@ -25,6 +24,7 @@ from imagesmith.disk import failures, sync_folder
 from imagesmith.errors import ContentMalformed, IOFailed, UsageError
 from imagesmith.events import Listener, Noted, unheard
 from imagesmith.formats import checksums
+from imagesmith.invoker import give
 
 SUMS = "SHA256SUMS"
 _AT_FDCWD = -100
@@ -94,16 +94,14 @@ class Staging:
         `digests` has the sha256 (hex) of files that were digested already, by name; the others are digested here.
         Raises UsageError when something foreign appeared under the final name meanwhile, IOFailed, NoSpace.
         """
-        owner = _invoker()
         names = sorted(entry.name for entry in self.path.iterdir())
         lines = [f"{digests.get(name) or _digest(self.path / name)}  {name}\n" for name in names]
         self.write(SUMS, "".join(lines).encode())
         for name in (*names, SUMS):
-            _settle(self.path / name, owner)
+            _settle(self.path / name)
         with failures(self.final, "publishing"):
             self.path.chmod(0o755)
-            if owner:
-                os.chown(self.path, *owner)
+            give(self.path)
             sync_folder(self.path)
             _refuse_links(self.final)
             _refuse_foreign(self.final, self._also_ours)
@@ -193,50 +191,34 @@ def _refuse_foreign(final: Path, also_ours: Collection[str]) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    owner = _invoker()
     with failures(folder, "making the output folder"):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
-            if owner:
-                os.chown(path, *owner, follow_symlinks=False)
+            give(path)
 
 
 def _make_lock(path: Path) -> None:
     """The lock's file, the user's also under `sudo`: it stays, and without sudo they must be able to take it."""
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        owner = _invoker()
         try:
-            if owner:
-                os.fchown(descriptor, *owner)
+            give(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _settle(path: Path, owner: tuple[int, int] | None) -> None:
+def _settle(path: Path) -> None:
     """Owner and contents of one file, safe on the disk."""
     with failures(path, f"writing {path.name} to the disk"):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise IOFailed("is no regular file, so it is not published", where=str(path))
-            if owner:
-                os.fchown(descriptor, *owner)
+            give(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _invoker() -> tuple[int, int] | None:
-    """uid and gid of the user behind `sudo`, whose files these shall be; None without sudo."""
-    uid = os.environ.get("SUDO_UID", "")
-    if os.geteuid() != 0 or not uid.isascii() or not uid.isdecimal() or int(uid) == 0:
-        return None
-    with suppress(KeyError, OverflowError):
-        user = pwd.getpwuid(int(uid))
-        return user.pw_uid, user.pw_gid
-    return None
 
 
 def _digest(path: Path) -> str:

@@ -20,6 +20,7 @@ import yaml
 
 from imagesmith.disk import sync_folder
 from imagesmith.errors import DocumentInvalid, Problem
+from imagesmith.invoker import give
 from imagesmith.model import Base, DebianSource, Digest, HttpSource, ObtainedBase
 from imagesmith.profile import document
 from imagesmith.profile.document import Scalar, Table, Value
@@ -141,6 +142,7 @@ def write(path: Path, lock: Lock) -> None:
                 file.write(encode(lock))
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)
+                give(file.fileno())  # under sudo it is the user's: they run `update` without it too
                 os.fsync(file.fileno())
             made.rename(path)
         finally:

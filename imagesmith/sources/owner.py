@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
+from imagesmith.invoker import behind_sudo
+
 Owner = tuple[int, int]
 """uid and gid."""
-
-
-def caller(environ: Mapping[str, str] | None = None) -> pwd.struct_passwd | None:
-    """The user behind `sudo`, or None when there is none or when we are not root."""
-    environ = os.environ if environ is None else environ
-    uid = environ.get("SUDO_UID", "")
-    if os.geteuid() != 0 or not uid.isascii() or not uid.isdecimal() or int(uid) == 0:
-        return None
-    with suppress(KeyError, OverflowError):
-        return pwd.getpwuid(int(uid))
-    return None
 
 
 def default_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
@@ -30,7 +20,7 @@ def default_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     if environ.get("IMAGESMITH_CACHE"):
         return Path(environ["IMAGESMITH_CACHE"]).expanduser().absolute()
-    user = caller(environ)
+    user = behind_sudo(environ)
     if user:
         return Path(user.pw_dir) / ".cache" / "imagesmith"
     return platformdirs.user_cache_path("imagesmith", appauthor=False)
@@ -43,7 +33,7 @@ def of_folder(folder: Path) -> Owner | None:
     with suppress(OSError):
         status = folder.stat()
         return (status.st_uid, status.st_gid) if status.st_uid else None
-    user = caller()
+    user = behind_sudo()
     return (user.pw_uid, user.pw_gid) if user else None
 
 

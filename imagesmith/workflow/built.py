@@ -19,8 +19,8 @@ from pathlib import Path
 from imagesmith.disk import failures
 from imagesmith.errors import ContentMalformed, ImagesmithError, IOFailed, UsageError
 from imagesmith.formats import manifest
+from imagesmith.invoker import behind_sudo, give
 from imagesmith.model import Image
-from imagesmith.sources import owner
 
 RECORD = "last.json"
 _SCHEMA = 1
@@ -189,8 +189,8 @@ def _read(output_dir: Path) -> tuple[dict[str, Built], list[str]]:
 
 def _refuse_foreign(path: Path) -> None:
     """In a folder that all may write, another user could name the image that root will flash."""
-    owner = path.stat().st_uid
-    if owner not in {0, os.geteuid(), int(os.environ.get("SUDO_UID") or 0)}:
+    owner, user = path.stat().st_uid, behind_sudo()
+    if owner not in {0, os.geteuid(), user.pw_uid if user else 0}:
         raise UsageError(
             f"belongs to another user (uid {owner})",
             where=str(path),
@@ -223,16 +223,14 @@ def _built(name: str, entry: Mapping[str, object], output_dir: Path) -> Built:
 
 def _write_whole(path: Path, text: str) -> None:
     try:
-        user = owner.caller()
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                give(file.fileno())
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            if user:
-                os.chown(temporary, user.pw_uid, user.pw_gid)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

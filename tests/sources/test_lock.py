@@ -1,5 +1,6 @@
 """imagesmith.lock: values in and out, and what they do to a base."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     write(tmp_path / "imagesmith.lock", LOCK)
     assert read(tmp_path / "imagesmith.lock") == LOCK
     assert [path.name for path in tmp_path.iterdir()] == ["imagesmith.lock"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_under_sudo_it_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", "65534")
+    put(tmp_path / "imagesmith.lock", "rpi4", "raspios", ENTRY)
+    assert (tmp_path / "imagesmith.lock").stat().st_uid == 65534
 
 
 PUT = """

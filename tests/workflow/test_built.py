@@ -95,10 +95,10 @@ def test_a_record_of_another_user_is_not_believed_but_that_of_sudos_caller_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record_build(tmp_path, [image(tmp_path, "node-1")])
-    os.chown(tmp_path / "last.json", 4242, 4242)
+    os.chown(tmp_path / "last.json", 65534, 65534)
     with pytest.raises(UsageError, match="another user"):
         last_built(tmp_path)
-    monkeypatch.setenv("SUDO_UID", "4242")
+    monkeypatch.setenv("SUDO_UID", "65534")
     assert last_built(tmp_path).name == "node-1"
 
 
