@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,16 @@ def spawn(
         pass_fds=tuple(pass_fds),
         start_new_session=new_session,
     )
+
+
+def own_argv(module: str, *words: str) -> list[str]:
+    """The command that runs a module of ours as a child, whatever folder we are in and whoever set PYTHONPATH.
+
+    Isolated (-I): a root process must not import what lies in the current folder.
+    """
+    root = str(Path(__file__).parents[1])
+    start = f"import runpy, sys; sys.path.insert(0, {root!r}); runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-I", "-c", start, *words]
 
 
 def version(name: str) -> str:

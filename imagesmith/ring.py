@@ -1,0 +1,156 @@
+"""Bytes that pass between processes without being copied: memory that they share, and short messages beside it.
+
+A door. One process (the conductor) makes a `Ring` and starts children with its descriptor and one end of a `Link`
+each: a child that reads an image fills slots, children that write cards empty them. A message is a frozen dataclass of
+plain fields; what travels is one line of JSON under its class's name. Called by `flash` and `sources`; touches memory
+and sockets that it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mmap
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from imagesmith import errors
+from imagesmith.units import MiB
+
+SLOT = 4 * MiB
+"""Bytes of one slot; pages, so fit for O_DIRECT."""
+_MOST_LINE = 64 * MiB
+"""A message names spans or pieces, each some 100 bytes; a map of a fragmented card has many."""
+
+
+class Piece(NamedTuple):
+    """`size` bytes that belong at byte `offset` of the image, and lie at byte `at` of their slot."""
+
+    offset: int
+    at: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error on its way to another process."""
+
+    kind: str
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: errors.ImagesmithError) -> Failed:
+        what = ", ".join([error.what, *error.context])
+        return cls(type(error).__name__, what, error.where, error.hint)
+
+    def as_error(self) -> errors.ImagesmithError:
+        """The error of its own class; of the root's when that class is not known or wants more than words."""
+        kind: object = getattr(errors, self.kind, None)
+        if isinstance(kind, type) and issubclass(kind, errors.ImagesmithError) and kind is not errors.DocumentInvalid:
+            return kind(self.what, where=self.where, hint=self.hint)
+        return errors.ImagesmithError(self.what, where=self.where, hint=self.hint)
+
+
+class Ring:
+    """`count` slots of SLOT bytes in memory without a name; whoever has the descriptor sees the same bytes."""
+
+    def __init__(self, descriptor: int, count: int) -> None:
+        self.descriptor = descriptor
+        self.count = count
+        self._memory = memoryview(mmap.mmap(descriptor, count * SLOT))
+
+    @classmethod
+    def made(cls, count: int) -> Ring:
+        descriptor = os.memfd_create("imagesmith", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, count * SLOT)
+        return cls(descriptor, count)
+
+    @classmethod
+    def at(cls, descriptor: int) -> Ring:
+        """The ring behind a descriptor that this process was started with."""
+        return cls(descriptor, os.fstat(descriptor).st_size // SLOT)
+
+    def slot(self, number: int) -> memoryview:
+        return self._memory[number * SLOT : (number + 1) * SLOT]
+
+
+Vocabulary = Mapping[str, type[Any]]
+"""Message classes by name: all that one end of a link understands."""
+
+
+def vocabulary(*classes: type[Any]) -> Vocabulary:
+    return {cls.__name__: cls for cls in classes}
+
+
+class Link:
+    """A child's end of its conversation: whole messages or the end, waiting for each."""
+
+    def __init__(self, end: socket.socket, understood: Vocabulary) -> None:
+        self._end = end
+        self._lines = end.makefile("rb")
+        self._understood = understood
+
+    def send(self, message: object) -> None:
+        """Raises BrokenPipeError or ConnectionError when nobody is there any more."""
+        self._end.sendall(_encode(message))
+
+    def receive(self) -> Any:
+        """The next message; None when the other end is gone."""
+        try:
+            line = self._lines.readline(_MOST_LINE)
+        except ConnectionError:
+            return None
+        return _decode(line, self._understood) if line.endswith(b"\n") else None
+
+
+class AsyncLink:
+    """The conductor's end: as `Link`, beside other conversations in one asyncio loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, understood: Vocabulary) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._understood = understood
+
+    @classmethod
+    async def over(cls, end: socket.socket, understood: Vocabulary) -> AsyncLink:
+        reader, writer = await asyncio.open_unix_connection(sock=end, limit=_MOST_LINE)
+        return cls(reader, writer, understood)
+
+    def send(self, message: object) -> None:
+        """Never waits; what was sent to a child that is gone is lost, and `receive` tells of it."""
+        self._writer.write(_encode(message))
+
+    async def receive(self) -> Any:
+        """The next message; None when the child is gone."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            return None
+        return _decode(line, self._understood) if line.endswith(b"\n") else None
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _encode(message: object) -> bytes:
+    plain = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
+    return json.dumps([type(message).__name__, plain], separators=(",", ":")).encode() + b"\n"
+
+
+def _decode(line: bytes, understood: Vocabulary) -> Any:
+    name, plain = json.loads(line)
+    return understood[name](**{key: _frozen(value) for key, value in plain.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def pieces_of(plain: Iterable[Any]) -> tuple[Piece, ...]:
+    """Pieces as they came in a message, where they are bare tuples."""
+    return tuple(Piece(*piece) for piece in plain)
