@@ -19,7 +19,6 @@ from imagesmith.model import (
     Digest,
     Edit,
     FileContent,
-    MakeDir,
     Package,
     PartitionRole,
     Promise,
@@ -57,22 +56,22 @@ class AppliedEdit:
     path: str
     kind: str
     """The edit's class, as `PutFile`."""
-    mode: str = ""
-    """As `0644`; empty where the edit sets none."""
+    mode: str | None = None
+    """Of what the edit leaves at its path, as `0644`; None where nothing is left, and on FAT, which keeps no modes."""
     sha256: str = ""
     size: int = 0
 
     @classmethod
-    def of(cls, edit: Edit) -> AppliedEdit:
-        """The record of an edit. A secret leaves neither digest nor size here."""
-        mode = f"{edit.mode:04o}" if isinstance(edit, (PutFile, MakeDir)) else ""
+    def of(cls, edit: Edit, mode: int | None) -> AppliedEdit:
+        """The record of an edit and the permission bits it left. A secret leaves neither digest nor size here."""
         sha256, size = "", 0
         if isinstance(edit, PutFile) and isinstance(edit.content, bytes):
             sha256, size = hashlib.sha256(edit.content).hexdigest(), len(edit.content)
         elif isinstance(edit, PutFile) and isinstance(edit.content, FileContent):
             size = edit.content.size
             sha256 = edit.content.digest.hex if edit.content.digest.algorithm == "sha256" else ""
-        return cls(edit.partition, edit.path, type(edit).__name__, mode, sha256, size)
+        shown = None if mode is None else f"{mode:04o}"
+        return cls(edit.partition, edit.path, type(edit).__name__, shown, sha256, size)
 
 
 @dataclass(frozen=True, slots=True)

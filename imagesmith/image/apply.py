@@ -44,14 +44,15 @@ def apply(
     NoSpace, IOFailed.
     """
     by_role = {role: [edit for edit in edits if edit.partition == role] for role in _ORDER}
-    jobs = [_job(raw, role, wanted, open_secret) for role, wanted in by_role.items() if wanted]
+    jobs = {role: _job(raw, role, wanted, open_secret) for role, wanted in by_role.items() if wanted}
     total, done = len(edits), 0
-    for job in jobs:
+    for job in jobs.values():
         with _workspace(raw) as name, raw.edited():
             job.run(Path(name), epoch)
         done += len(job.edits)
         listener(Progress("edit", done, total, "items"))
-    return tuple(AppliedEdit.of(edit) for edit in edits)
+    modes = {role: iter(job.modes) for role, job in jobs.items()}
+    return tuple(AppliedEdit.of(edit, next(modes[edit.partition])) for edit in edits)
 
 
 def _workspace(raw: RawImage) -> AbstractContextManager[str]:
@@ -65,7 +66,7 @@ def _job(raw: RawImage, role: PartitionRole, edits: Sequence[Edit], open_secret:
     tree = raw.ext4(volume) if volume.filesystem.kind == "ext4" else raw.fat(volume)
     draft = Draft(tree, open_secret)
     draft.add_all(edits)
-    return _Job(tree, edits, draft.nodes)
+    return _Job(tree, edits, draft.nodes, draft.modes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class _Job:
     tree: Ext4 | Fat
     edits: Sequence[Edit]
     nodes: Mapping[str, Node]
+    modes: Sequence[int | None]
+    """What each edit leaves, see `Draft.modes`; the same nodes are read back with them."""
 
     def run(self, workspace: Path, epoch: int) -> None:
         files = {path: node for path, node in self.nodes.items() if isinstance(node, File)}

@@ -24,6 +24,8 @@ class Draft:
         self._tree = tree
         self._open_secret = open_secret
         self._nodes: dict[str, tuple[str, Node]] = {}
+        self.modes: list[int | None] = []
+        """The permission bits that each edit leaves, in the order of the edits."""
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -36,6 +38,14 @@ class Draft:
         self._tree.look_ahead({prefix for edit in edits for prefix in self._prefixes(edit.path)})
         for edit in edits:
             self._add(edit)
+            self.modes.append(self._mode_after(edit))
+
+    def _mode_after(self, edit: Edit) -> int | None:
+        """What `stat` would tell of the edit's path, of a link `lstat`; None where nothing is, or no modes are kept."""
+        if self._tree.is_fat or isinstance(edit, Remove):
+            return None
+        entry = self._look(self._place(edit.path, follow=not isinstance(edit, Link)))
+        return entry.mode if entry else None
 
     def _add(self, edit: Edit) -> None:
         match edit:

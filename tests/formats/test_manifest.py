@@ -41,6 +41,7 @@ EDITS = (
     EnsureLine("boot", "/config.txt", "arm_64bit=1"),
     Link("root", "/etc/localtime", "/usr/share/zoneinfo/Etc/UTC"),
 )
+MODES = (None, 0o644, 0o600, 0o1700, None, 0o777)
 MACHINE = QemuMachine(
     "raspi3b", "cortex-a53", 4, 1 << 30, "kernel", "sd", "usb", "ttyAMA0", "bcm2837-rpi-3-b.dtb", ("Wi-Fi", "USB boot")
 )
@@ -63,7 +64,7 @@ MANIFEST = Manifest(
     base=BaseRecord(Digest.of(b"raw"), Digest("sha512", "ab" * 64), "signed by its publisher", 1_700_000_000),
     image=ImageRecord(1 << 31, Digest.of(b"image")),
     block_map="node-1.img.bmap",
-    files=tuple(AppliedEdit.of(edit) for edit in EDITS),
+    files=tuple(AppliedEdit.of(edit, mode) for edit, mode in zip(EDITS, MODES, strict=True)),
     packages=(Package("libstdc++6", "14.2.0-19", "arm64"), Package("bind9-host", "1:9.20.11-4", "arm64")),
     tools={"debugfs": "debugfs 1.47.2 (1-Jan-2025)", "mcopy": "mcopy 4.0.48"},
     machine=MACHINE,
@@ -111,18 +112,18 @@ def test_the_order_in_which_tools_were_asked_does_not_show():
 
 
 def test_an_edit_is_recorded_by_path_mode_and_digest():
-    assert AppliedEdit.of(EDITS[0]) == AppliedEdit(
-        "boot", "/user-data", "PutFile", "0600", Digest.of(b"#cloud-config\n").hex, 14
+    assert AppliedEdit.of(EDITS[0], None) == AppliedEdit(
+        "boot", "/user-data", "PutFile", None, Digest.of(b"#cloud-config\n").hex, 14
     )
-    assert AppliedEdit.of(EDITS[1]) == AppliedEdit(
+    assert AppliedEdit.of(EDITS[1], 0o644) == AppliedEdit(
         "root", "/opt/large.tar", "PutFile", "0644", Digest.of(b"large").hex, 5
     )
-    assert AppliedEdit.of(EDITS[3]) == AppliedEdit("root", "/var/lib/imagesmith", "MakeDir", "0700")
-    assert AppliedEdit.of(EDITS[4]) == AppliedEdit("boot", "/config.txt", "EnsureLine")
+    assert AppliedEdit.of(EDITS[3], 0o1700) == AppliedEdit("root", "/var/lib/imagesmith", "MakeDir", "1700")
+    assert AppliedEdit.of(EDITS[4], 0o600) == AppliedEdit("boot", "/config.txt", "EnsureLine", "0600")
 
 
 def test_a_secret_leaves_neither_digest_nor_size():
-    assert AppliedEdit.of(EDITS[2]) == AppliedEdit("root", "/etc/token", "PutFile", "0600", "", 0)
+    assert AppliedEdit.of(EDITS[2], 0o600) == AppliedEdit("root", "/etc/token", "PutFile", "0600", "", 0)
 
 
 def test_where_large_content_lay_is_not_in_the_file():

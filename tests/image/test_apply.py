@@ -179,6 +179,53 @@ def test_a_directory_is_neither_replaced_nor_removed(fresh: Fresh) -> None:
             do(fresh("mbr"), edit)
 
 
+def test_every_edit_is_recorded_with_the_mode_it_left(fresh: Fresh) -> None:
+    disk = fresh("mbr")
+    do(disk, PutFile("root", "/etc/list", b"one\n", 0o604, 5, 6), Link("root", "/etc/also", "list"))
+    done = do(
+        disk,
+        EnsureLine("root", "/etc/also", "two"),
+        EnsureToken("root", "/etc/hostname", "word"),
+        EnsureLine("root", "/etc/fresh", "new"),
+        MakeDir("root", "/srv/private", 0o1770),
+        Link("root", "/srv/link", "private"),
+        Remove("root", "/etc/fstab"),
+        PutFile("root", "/usr/bin/once", b"x", 0o4755),
+        PutFile("root", "/usr/bin/once", b"y", 0o700),
+    )
+    modes = {(each["kind"], each["path"]): each["mode"] for each in done[:6]}
+    assert modes == {
+        ("EnsureLine", "/etc/also"): "0604",
+        ("EnsureToken", "/etc/hostname"): "0644",
+        ("EnsureLine", "/etc/fresh"): "0644",
+        ("MakeDir", "/srv/private"): "1770",
+        ("Link", "/srv/link"): "0777",
+        ("Remove", "/etc/fstab"): None,
+    }
+    assert [each["mode"] for each in done[6:]] == ["4755", "0700"]
+    listed = disk.on_ext4("ls -p /etc") + disk.on_ext4("ls -p /srv") + disk.on_ext4("ls -p /usr/bin")
+    for shown in (
+        "/100604/5/6/list/",
+        "/100644/0/0/fresh/",
+        "/041770/0/0/private/",
+        "/120777/0/0/link/",
+        "/100700/0/0/once/",
+    ):
+        assert shown in listed
+
+
+def test_fat_keeps_no_modes_so_none_is_recorded(fresh: Fresh) -> None:
+    done = do(
+        fresh("mbr"),
+        PutFile("boot", "/user-data", b"x", 0o600),
+        EnsureToken("boot", "/cmdline.txt", "quiet"),
+        EnsureLine("boot", "/config.txt", "arm_64bit=1"),
+        MakeDir("boot", "/new", 0o700),
+        PutFile("root", "/etc/x", b"x", 0o600),
+    )
+    assert [each["mode"] for each in done] == [None, None, None, None, "0600"]
+
+
 def test_later_edits_see_earlier_ones(fresh: Fresh) -> None:
     disk = fresh("mbr")
     do(
