@@ -18,7 +18,7 @@ from imagesmith.events import Listener
 from imagesmith.flash.devices import list_devices
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Device
-from imagesmith.planning.flash import ALLOW_FIXED, refusals
+from imagesmith.planning.refusals import ALLOW_FIXED, refusals
 from imagesmith.units import show_size
 from imagesmith.workflow.built import Built, CurrentPlanId
 from imagesmith.workflow.flash import Ask, Outcome, Question, Request, first_failure, flash

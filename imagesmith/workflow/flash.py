@@ -16,15 +16,8 @@ from imagesmith.flash.devices import file_as_device, find_device, list_devices
 from imagesmith.flash.write import Receipt
 from imagesmith.flash.write import flash as write
 from imagesmith.model import Device, Refusal
-from imagesmith.planning.flash import (
-    FlashPlan,
-    SourceImage,
-    expected_answer,
-    gpt_sector,
-    has_stable_name,
-    plan_flash,
-    refusals,
-)
+from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
+from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals
 from imagesmith.units import show_size
 from imagesmith.workflow.beside import look_beside
 from imagesmith.workflow.built import CurrentPlanId
