@@ -56,6 +56,8 @@ class Signature:
     fingerprints: tuple[str, ...]
     keyring: str
     """File name in the project's keyrings/ folder."""
+    key_url: str = ""
+    """Where the publisher gives the keys, for when that file is not bundled; they count by fingerprint alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +402,8 @@ class ObtainedBase:
     trust: str
     """Why its bytes are trusted, one clause for the manifest."""
     packages: tuple[Package, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """The programs that made it, with their versions then; empty where it was not made here, or nobody noted them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -45,6 +47,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("fsck.fat", "dosfstools", "checks FAT", (), ("-n", "/dev/null")),
         Tool("mcopy", "mtools", "reads and writes files on FAT without mounting it"),
         Tool("mdir", "mtools", "lists files on FAT"),
+        Tool("mtype", "mtools", "reads small files on FAT"),
         Tool("mmd", "mtools", "makes directories on FAT"),
         Tool("mdel", "mtools", "removes files on FAT"),
         Tool("xz", "xz-utils", "compresses images as .xz", (5, 2)),
@@ -88,8 +91,24 @@ class ToolFailed(ImagesmithError):
         super().__init__(f"{name} ended with exit code {completed.returncode}: {completed.complaint or 'no message'}")
 
 
+_listening: ContextVar[tuple[set[str], ...]] = ContextVar("listening", default=())
+
+
+@contextmanager
+def taking_part() -> Iterator[set[str]]:
+    """A set that gathers the names of TOOLS that this thread finds in the block, as it does to run them."""
+    names: set[str] = set()
+    before = _listening.set((*_listening.get(), names))
+    try:
+        yield names
+    finally:
+        _listening.reset(before)
+
+
 def find(name: str) -> str:
     """The program's path; /sbin is looked into too, since users' PATH often lacks it. Raises ToolMissing."""
+    for names in _listening.get():
+        names.update({name} & TOOLS.keys())
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
     found = shutil.which(name, path=path)
     if found:

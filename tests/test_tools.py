@@ -67,6 +67,16 @@ def test_every_listed_tool_says_what_it_is_for() -> None:
     assert all(name == tool.name for name, tool in tools.TOOLS.items())
 
 
+def test_the_programs_that_take_part_are_gathered_while_they_are_looked_up() -> None:
+    tools.find("mcopy")
+    with tools.taking_part() as whole, tools.taking_part() as inner:
+        tools.run(["debugfs", "-V"])
+        tools.run(["true"])
+    with tools.taking_part() as later:
+        tools.find("xz")
+    assert (whole, inner, later) == ({"debugfs"}, {"debugfs"}, {"xz"})
+
+
 # -- running --------------------------------------------------------------------------------------
 
 

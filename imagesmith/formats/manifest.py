@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imagesmith.errors import ContentMalformed
 from imagesmith.formats.canonical import canonical_json, to_plain
@@ -38,6 +38,7 @@ class BaseRecord:
     published: Digest | None
     trust: str
     epoch: int
+    tools: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Manifest:
     files: tuple[AppliedEdit, ...]
     packages: tuple[Package, ...]
     tools: Mapping[str, str]
-    """Program name to its version, as text."""
+    """Every program that had a part in turning the base into the image, with its version, as text."""
     machine: QemuMachine | None
     promises: tuple[Promise, ...]
     schema: int = SCHEMA

@@ -32,8 +32,8 @@ from imagesmith.sources.obtain import obtain_file, obtain_http
 from imagesmith.units import show_size
 
 Compression = Literal["zst", "xz", "none"]
-_TOOLS = ("debugfs", "mcopy", "e2fsck", "fsck.fat")
-_GROWER = "resize2fs"
+_TOOLS = ("debugfs", "e2fsck", "fsck.fat", "mcopy", "mdel", "mdir", "mmd", "mtype")
+"""What editing may call for; which of them take part is known afterwards."""
 _LATER = ("*.log",)
 """What other commands may put beside an image, as the boot test its transcript; a new build replaces it."""
 
@@ -69,25 +69,24 @@ def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: 
     """
     name = build_plan.name
     try:
-        versions = _versions(build_plan, options.compress)
+        _require_tools(build_plan, options.compress)
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
         with (
             _base_in_use(build_plan, options, cache, listener) as base,
             Staging(options.output / name, also_ours=_LATER, listener=listener) as staging,
         ):
-            made, digests = _make(build_plan, base, options, staging, versions, listener)
+            made, digests = _make(build_plan, base, options, staging, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
     except ImagesmithError as error:
         raise error.within(f"while building {name}") from error
 
 
-def _versions(build_plan: BuildPlan, compress: Compression) -> dict[str, str]:
-    """What takes part, asked before any work, so that a missing program is told at once. Raises ToolMissing."""
-    programs = [*_TOOLS, *([_GROWER] if build_plan.base.min_root else []), *(["xz"] if compress == "xz" else [])]
-    versions = {name: tools.version(name) for name in programs}
-    return {**versions, "libzstd": LIBZSTD} if compress == "zst" else versions
+def _require_tools(build_plan: BuildPlan, compress: Compression) -> None:
+    """Before any work, so that a missing program is told at once. Raises ToolMissing."""
+    for name in (*_TOOLS, *(["resize2fs"] if build_plan.base.min_root else []), *(["xz"] if compress == "xz" else [])):
+        tools.find(name)
 
 
 @contextmanager
@@ -109,26 +108,22 @@ def _make(
     base: ObtainedBase,
     options: BuildOptions,
     staging: Staging,
-    versions: Mapping[str, str],
     listener: Listener,
 ) -> tuple[Image, dict[str, str]]:
     """Every file of the image in the staging folder, and the digests that are known by then, by file name."""
     folder, name, epoch = staging.path, build_plan.name, build_plan.epoch or base.epoch or RELEASED
     raw_path = folder / f"{name}.img"
     packed = None if options.compress == "none" else folder / f"{name}.img.{options.compress}"
-    listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
-    with RawImage.copy_of(base.path, raw_path, listener) as raw:
-        least = build_plan.base.min_root
-        if not least or not grow_root(raw, least, epoch=epoch, listener=listener):
-            versions = {tool: version for tool, version in versions.items() if tool != _GROWER}
-        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=_no_secret, listener=listener)
-        ranges = used_ranges(raw, listener)
-    listener(StepFinished("edit", "every edit read back, file systems clean"))
-    listener(StepStarted("seal", f"digest, block map, {options.compress}"))
-    sealed = seal(raw_path, ranges, compress=options.compress, packed=packed, listener=listener)
+    with tools.taking_part() as programs:
+        applied, ranges = _edit(build_plan, base, raw_path, epoch, listener)
+        listener(StepStarted("seal", f"digest, block map, {options.compress}"))
+        sealed = seal(raw_path, ranges, compress=options.compress, packed=packed, listener=listener)
     listener(
         StepFinished("seal", f"{show_size(sealed.block_map.mapped_bytes)} of {show_size(sealed.size)} to be written")
     )
+    versions = {program: tools.version(program) for program in programs}
+    if options.compress == "zst":
+        versions["libzstd"] = LIBZSTD
     record = _manifest(build_plan, base, epoch, sealed, applied, versions)
     beside = {
         f"{name}.bmap": bmap.encode(sealed.block_map).encode(),
@@ -153,6 +148,20 @@ def _make(
     return image, digests
 
 
+def _edit(
+    build_plan: BuildPlan, base: ObtainedBase, raw_path: Path, epoch: int, listener: Listener
+) -> tuple[tuple[AppliedEdit, ...], tuple[tuple[int, int], ...]]:
+    """The raw image, grown and edited; what was done, and the bytes in use as (start, end)."""
+    listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
+    with RawImage.copy_of(base.path, raw_path, listener) as raw:
+        if build_plan.base.min_root:
+            grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
+        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=_no_secret, listener=listener)
+        ranges = used_ranges(raw, listener)
+    listener(StepFinished("edit", "every edit read back, file systems clean"))
+    return applied, ranges
+
+
 def _manifest(
     build_plan: BuildPlan,
     base: ObtainedBase,
@@ -171,7 +180,7 @@ def _manifest(
         architecture=build_plan.architecture,
         hostname=build_plan.node.name,
         epoch=epoch,
-        base=BaseRecord(base.digest, base.published, base.trust, base.epoch),
+        base=BaseRecord(base.digest, base.published, base.trust, base.epoch, base.tools),
         image=ImageRecord(sealed.size, sealed.digest),
         block_map=f"{build_plan.name}.bmap",
         files=applied,

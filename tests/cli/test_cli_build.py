@@ -16,6 +16,7 @@ import pytest
 from building import INVENTORY, KEY, Workshop
 
 from imagesmith.formats import bmap, manifest
+from imagesmith.tools import TOOLS
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -186,8 +187,8 @@ def test_none_leaves_out_the_packed_copy(shop: Workshop) -> None:
 def test_a_missing_xz_is_told_before_any_work(shop: Workshop, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("mcopy", "debugfs", "e2fsck", "fsck.fat"):
-        found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    for name in ("mcopy", "mdel", "mdir", "mmd", "mtype", "debugfs", "e2fsck", "fsck.fat"):
+        found = on_path(name)
         assert found
         (programs / name).symlink_to(found)
     done = shop.run("build", "./mine.yaml", "--compress", "xz", env={"PATH": str(programs)})
@@ -196,9 +197,37 @@ def test_a_missing_xz_is_told_before_any_work(shop: Workshop, tmp_path: Path) ->
     assert not shop.out.exists()
 
 
-def test_the_manifest_names_the_tools_that_took_part(built: Workshop) -> None:
-    record = manifest.parse(built.made()["mine.manifest.json"])
-    assert set(record.tools) == {"debugfs", "mcopy", "e2fsck", "fsck.fat", "libzstd"}
+@pytest.fixture
+def overheard(tmp_path: Path) -> Path:
+    """A folder for PATH in which every program that may be run notes its name in `log`, then runs."""
+    folder = tmp_path / "overheard"
+    folder.mkdir()
+    for name in filter(on_path, TOOLS):
+        (folder / name).write_text(f'#!/bin/sh\necho {name} >> {folder}/log\nexec {on_path(name)} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def on_path(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+@pytest.mark.parametrize(
+    ("family", "root", "compress", "programs"),
+    [
+        ("debian-cloud", "4MiB", "zst", {"debugfs", "e2fsck", "mdir", "libzstd"}),
+        ("debian-cloud", "32MiB", "xz", {"debugfs", "e2fsck", "mdir", "resize2fs", "xz"}),
+        ("raspios-cloudinit", "4MiB", "none", {"debugfs", "e2fsck", "fsck.fat", "mcopy", "mdir", "mtype"}),
+    ],
+)
+def test_the_manifest_names_the_programs_that_took_part_and_no_others(
+    shop: Workshop, overheard: Path, family: str, root: str, compress: str, programs: set[str]
+) -> None:
+    shop.profile(family=family, more=f"    min_root: {root}\n")
+    shop.build("./mine.yaml", "--compress", compress, env={"PATH": f"{overheard}:{os.environ['PATH']}"})
+    record = manifest.parse(shop.made()["mine.manifest.json"])
+    assert set(record.tools) == programs
+    assert set((overheard / "log").read_text().split()) == programs - {"libzstd"}
     assert "unknown" not in record.tools.values()
 
 

@@ -61,7 +61,9 @@ MANIFEST = Manifest(
     architecture="arm64",
     hostname="node-1",
     epoch=1_700_000_000,
-    base=BaseRecord(Digest.of(b"raw"), Digest("sha512", "ab" * 64), "signed by its publisher", 1_700_000_000),
+    base=BaseRecord(
+        Digest.of(b"raw"), Digest("sha512", "ab" * 64), "signed by its publisher", 1_700_000_000, {"mke2fs": "1.47.2"}
+    ),
     image=ImageRecord(1 << 31, Digest.of(b"image")),
     block_map="node-1.img.bmap",
     files=tuple(AppliedEdit.of(edit, mode) for edit, mode in zip(EDITS, MODES, strict=True)),
@@ -120,6 +122,10 @@ def test_an_edit_is_recorded_by_path_mode_and_digest():
     )
     assert AppliedEdit.of(EDITS[3], 0o1700) == AppliedEdit("root", "/var/lib/imagesmith", "MakeDir", "1700")
     assert AppliedEdit.of(EDITS[4], 0o600) == AppliedEdit("boot", "/config.txt", "EnsureLine", "0600")
+
+
+def test_a_base_of_which_nobody_noted_the_tools_is_read():
+    assert manifest.parse(bent(lambda document: document["base"].pop("tools"))).base.tools == {}
 
 
 def test_a_secret_leaves_neither_digest_nor_size():
