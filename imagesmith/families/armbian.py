@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+from imagesmith.families.family import Wanted
 from imagesmith.families.payload_files import enabled, first_boot, locale_source
 from imagesmith.families.promises import first_boot_promises
-from imagesmith.model import Base, Documents, Edit, EnsureLine, Link, Materials, Node, Profile, Promise, PutFile, Remove
+from imagesmith.model import Edit, EnsureLine, Link, Node, Promise, PutFile, Remove
 
 _SSHD = b"PasswordAuthentication no\nPermitRootLogin no\n"
 
@@ -21,23 +22,21 @@ class Armbian:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(
-        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
-    ) -> tuple[Edit, ...]:
+    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
         return (
             *_no_questions(),
-            *_names(node),
-            PutFile("root", "/etc/netplan/90-imagesmith.yaml", documents.network_config, 0o600),
+            *_names(wanted.node),
+            PutFile("root", "/etc/netplan/90-imagesmith.yaml", wanted.documents.network_config, 0o600),
             # The image's root password is known to everybody, until the account step locks it.
             PutFile("root", "/etc/ssh/sshd_config.d/10-imagesmith.conf", _SSHD),
             enabled("ssh.service"),
             # The boot script then adds cgroup_enable=memory, which k3s needs.
             EnsureLine("root", "/boot/armbianEnv.txt", "docker_optimizations=on"),
-            *first_boot(node, documents, materials),
+            *first_boot(wanted),
         )
 
-    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
-        return first_boot_promises(node, profile)
+    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
+        return first_boot_promises(wanted)
 
 
 def _no_questions() -> tuple[Edit, ...]:

@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from imagesmith.families.payload_files import (
-    SEED,
-    cgroup_words,
-    enabled,
-    first_boot,
-    locale_source,
-    no_identity,
-    seed,
-)
+from imagesmith.families.family import Wanted
+from imagesmith.families.payload_files import cgroup_words, cloud_init, enabled, first_boot, locale_source
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
-from imagesmith.model import (
-    Base,
-    DebianSource,
-    Documents,
-    Edit,
-    MakeDir,
-    Materials,
-    Node,
-    Profile,
-    Promise,
-    PutFile,
-    Remove,
-)
+from imagesmith.model import Base, DebianSource, Edit, Promise, Remove
 
 CLOUD_CFG = "/etc/cloud/cloud.cfg.d/90-imagesmith.cfg"
 WAIT_ONLINE = "/etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service"
@@ -39,26 +20,21 @@ class Debian:
     wired = "e*"
     proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt and raspi3b"
 
-    def edits(
-        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
-    ) -> tuple[Edit, ...]:
+    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
         return (
-            *no_identity(),
-            MakeDir("root", SEED, 0o700),
-            *seed(documents),
-            PutFile("root", CLOUD_CFG, materials.files["cloud-init/cloud.cfg"]),
+            *cloud_init(wanted, CLOUD_CFG),
             enabled("systemd-networkd.service"),
             Remove("root", WAIT_ONLINE),
             enabled("ssh.service"),
-            *locale_source(node.settings.locale),
-            *first_boot(node, documents, materials),
-            *_kernel_words(base),
+            *locale_source(wanted.node.settings.locale),
+            *first_boot(wanted),
+            *_kernel_words(wanted.base),
         )
 
-    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
+    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
         return (
-            *first_boot_promises(node, profile),
-            *cloud_init_promises(node),
+            *first_boot_promises(wanted),
+            *cloud_init_promises(wanted),
             Promise("unit.systemd-networkd.service", "equals", "active", "it brings the network up"),
             Promise("unit.systemd-timesyncd.service", "equals", "active", "it keeps the clock"),
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from imagesmith.families.payload_files import SEED, first_boot, locale_source, no_identity, seed
+from imagesmith.families.family import Wanted
+from imagesmith.families.payload_files import cloud_init, first_boot, locale_source
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
-from imagesmith.model import Base, Documents, Edit, MakeDir, Materials, Node, Profile, Promise, PutFile
+from imagesmith.model import Edit, Promise
 
 CLOUD_CFG = "/etc/cloud/cloud.cfg.d/99-imagesmith.cfg"
 """After the images' own files, whose list of metadata services this replaces."""
@@ -15,17 +16,12 @@ class DebianCloud:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(
-        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
-    ) -> tuple[Edit, ...]:
+    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
         return (
-            *no_identity(),
-            MakeDir("root", SEED, 0o700),
-            *seed(documents),
-            PutFile("root", CLOUD_CFG, materials.files["cloud-init/cloud.cfg"]),
-            *locale_source(node.settings.locale),
-            *first_boot(node, documents, materials),
+            *cloud_init(wanted, CLOUD_CFG),
+            *locale_source(wanted.node.settings.locale),
+            *first_boot(wanted),
         )
 
-    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
-        return (*first_boot_promises(node, profile), *cloud_init_promises(node))
+    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
+        return (*first_boot_promises(wanted), *cloud_init_promises(wanted))

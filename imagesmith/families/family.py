@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Promise
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The node that an image is to become, and what it is made of."""
+
+    node: Node
+    profile: Profile
+    base: Base
+    documents: Documents
+    materials: Materials
+
+
 class Family(Protocol):
-    """Pure: the same arguments give the same edits, in the order in which they are to be made."""
+    """Pure: what is wanted decides the edits, in the order in which they are to be made, and the promises."""
 
     @property
     def name(self) -> str:
@@ -25,8 +37,6 @@ class Family(Protocol):
         """What of it has been booted, one clause for `profiles show`."""
         ...
 
-    def edits(
-        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
-    ) -> tuple[Edit, ...]: ...
+    def edits(self, wanted: Wanted) -> tuple[Edit, ...]: ...
 
-    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]: ...
+    def promises(self, wanted: Wanted) -> tuple[Promise, ...]: ...

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from imagesmith.model import Node, Profile, Promise
+from imagesmith.families.family import Wanted
+from imagesmith.model import Node, Promise
 
 STEPS = ("10-clock", "15-account", "20-grow-root", "30-identity", "40-time-sync", "50-card-life", "60-watchdog")
 """The steps of firstboot/steps; a test holds the two equal."""
 
 
-def first_boot_promises(node: Node, profile: Profile) -> tuple[Promise, ...]:
+def first_boot_promises(wanted: Wanted) -> tuple[Promise, ...]:
     """Promises that hold whatever the family."""
+    node = wanted.node
     promises = [
         Promise("hostname", "equals", node.name, "the node is known by its name"),
         Promise("failed_units", "equals", "", "nothing failed to start"),
@@ -24,7 +26,7 @@ def first_boot_promises(node: Node, profile: Profile) -> tuple[Promise, ...]:
     ]
     promises += [Promise(f"step.{step}", "equals", "done", "the first boot's step succeeded") for step in STEPS]
     promises += _card_life(node)
-    machine = profile.board.machine
+    machine = wanted.profile.board.machine
     if machine is not None and machine.network != "none":
         promises.append(_address(node))
     if node.settings.time_servers:
@@ -50,9 +52,9 @@ def _address(node: Node) -> Promise:
     return Promise("address", "present", "", "the machine has a network")
 
 
-def cloud_init_promises(node: Node) -> tuple[Promise, ...]:
+def cloud_init_promises(wanted: Wanted) -> tuple[Promise, ...]:
     """What an image with cloud-init promises beside."""
-    settings = node.settings
+    settings = wanted.node.settings
     return (
         Promise("timezone", "equals", settings.timezone, "the node's time is told in its zone"),
         Promise("locale", "equals", settings.locale, "the node speaks its language"),

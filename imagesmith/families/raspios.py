@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from imagesmith.families.family import Wanted
 from imagesmith.families.payload_files import cgroup_words, enabled, first_boot, locale_source, seed
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
-from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Promise, PutFile
+from imagesmith.model import Edit, Promise, PutFile
 
 
 class RaspiosCloudinit:
@@ -15,18 +16,16 @@ class RaspiosCloudinit:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(
-        self, node: Node, profile: Profile, base: Base, documents: Documents, materials: Materials
-    ) -> tuple[Edit, ...]:
+    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
         return (
-            *seed(documents, "boot", ""),
+            *seed(wanted.documents, "boot", ""),
             # SSH is off in the image as published; either of these turns it on.
             PutFile("boot", "/ssh", b""),
             enabled("ssh.service"),
             *cgroup_words("boot", "/cmdline.txt"),
-            *locale_source(node.settings.locale),
-            *first_boot(node, documents, materials),
+            *locale_source(wanted.node.settings.locale),
+            *first_boot(wanted),
         )
 
-    def promises(self, node: Node, profile: Profile, base: Base) -> tuple[Promise, ...]:
-        return (*first_boot_promises(node, profile), *cloud_init_promises(node))
+    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
+        return (*first_boot_promises(wanted), *cloud_init_promises(wanted))

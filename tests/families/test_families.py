@@ -10,6 +10,7 @@ import yaml
 from imagesmith import resources
 from imagesmith.errors import UsageError
 from imagesmith.families import FAMILIES, family_named
+from imagesmith.families.family import Wanted
 from imagesmith.model import (
     Base,
     Board,
@@ -48,15 +49,16 @@ def profile(family: str, source: Source | None = None, machine: QemuMachine | No
     return Profile("board-worker", "A worker", board, "worker", "base")
 
 
+def wanted(chosen: Profile, node: Node = NODE) -> Wanted:
+    return Wanted(node, chosen, chosen.board.bases[0], documents(node, chosen, MATERIALS), MATERIALS)
+
+
 def edits(family: str, source: Source | None = None, node: Node = NODE) -> tuple[Edit, ...]:
-    chosen = profile(family, source)
-    made = documents(node, chosen, MATERIALS)
-    return family_named(family).edits(node, chosen, chosen.board.bases[0], made, MATERIALS)
+    return family_named(family).edits(wanted(profile(family, source), node))
 
 
-def promises(family: str, machine: QemuMachine | None = MACHINE) -> tuple[Promise, ...]:
-    chosen = profile(family, machine=machine)
-    return family_named(family).promises(NODE, chosen, chosen.board.bases[0])
+def promises(family: str, machine: QemuMachine | None = MACHINE, node: Node = NODE) -> tuple[Promise, ...]:
+    return family_named(family).promises(wanted(profile(family, machine=machine), node))
 
 
 def put(family: str, path: str, partition: str = "root") -> PutFile:
@@ -218,15 +220,13 @@ def test_cloud_init_is_promised_where_there_is_one(name: str, expected: bool) ->
 
 
 def test_a_fixed_address_is_promised_itself() -> None:
-    chosen = profile("debian")
     node = replace(NODE, network=replace(NODE.network, address="192.0.2.7/24"))
-    found = family_named("debian").promises(node, chosen, chosen.board.bases[0])
+    found = promises("debian", node=node)
     assert [one.fact for one in found if one.fact.startswith("address")] == ["address.192.0.2.7"]
 
 
 @pytest.mark.parametrize(("percent", "promised"), [(50, True), (0, False)])
 def test_swap_in_memory_is_promised_where_it_is_wanted(percent: int, promised: bool) -> None:
-    chosen = profile("debian")
     node = replace(NODE, settings=replace(NODE.settings, zram_percent=percent))
-    found = family_named("debian").promises(node, chosen, chosen.board.bases[0])
+    found = promises("debian", node=node)
     assert any(one.fact == "zram" for one in found) is promised
