@@ -1,4 +1,4 @@
-"""The commands that deal with cards: `devices`, `flash`, `verify`.
+"""The commands that write and check cards: `flash`, `verify`.
 
 They ask and print; what they do is in `workflow.flash` and `workflow.verify`. Added to the group by `cli.main`, which
 puts the function that plans a built image anew into `ctx.meta[CURRENT_PLAN_ID]`.
@@ -12,40 +12,17 @@ from pathlib import Path
 
 import click
 
+from imagesmith.cli.devices import plain
 from imagesmith.cli.options import json_option
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Listener
-from imagesmith.flash.devices import list_devices
-from imagesmith.formats.canonical import to_plain
-from imagesmith.model import Device
-from imagesmith.planning.refusals import ALLOW_FIXED, refusals
+from imagesmith.planning.refusals import ALLOW_FIXED
 from imagesmith.units import show_size
 from imagesmith.workflow.built import Built, CurrentPlanId
 from imagesmith.workflow.flash import Ask, Outcome, Question, Request, first_failure, flash
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
 CURRENT_PLAN_ID = "imagesmith.current_plan_id"
-
-
-@click.command("devices", short_help="List disks and cards, and which may be flashed.")
-@json_option
-def devices_command(as_json: bool) -> None:
-    """List disks and cards: what they are, what is on them, why one would be
-    refused.
-
-    \b
-    Example:
-      imagesmith devices
-    """
-    disks = [device for device in list_devices() if device.kind != "part"]
-    if as_json:
-        _result([{**_plain(device), "refusals": _reasons(device)} for device in disks])
-        return
-    for device in disks:
-        for line in _told(device):
-            click.echo(line)
-    if not disks:
-        click.echo("no disks or cards found")
 
 
 @click.command("flash", short_help="Write an image to cards and read it back.")
@@ -150,22 +127,6 @@ def _ask(as_json: bool) -> Ask:
     return ask
 
 
-def _told(device: Device) -> list[str]:
-    words = [show_size(device.size), device.bus, "removable" if device.removable else "", device.model, device.serial]
-    lines = [f"{device.path}  {', '.join(word for word in words if word)}"]
-    lines += [f"    {name}" for name in device.by_id]
-    lines += [f"    holds {content}" for content in device.contents]
-    lines += [f"    would be refused: {reason}" for reason in _reasons(device)]
-    return lines
-
-
-def _reasons(device: Device) -> list[str]:
-    return [
-        f"{refusal.reason}{f' (lifted by {refusal.override})' if refusal.override else ''}"
-        for refusal in refusals(device, 0, allow_fixed=False)
-    ]
-
-
 def _tell(outcome: Outcome, raised: ImagesmithError | None, as_json: bool) -> None:
     """One line for each device; the error that is raised is shown by `cli.main`, so not here."""
     if as_json:
@@ -180,17 +141,11 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
     written = outcome.receipt.written if outcome.receipt else 0
     error = outcome.error.facts() if outcome.error else None
     return {
-        "device": _plain(outcome.device),
+        "device": plain(outcome.device),
         "verified": outcome.receipt is not None,
         "written": written,
         "error": error,
     }
-
-
-def _plain(device: Device) -> dict[str, object]:
-    plain = to_plain(device)
-    assert isinstance(plain, dict)
-    return plain
 
 
 def _result(result: object) -> None:

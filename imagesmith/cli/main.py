@@ -32,7 +32,7 @@ _COMMANDS = {
     "build": ("build:build_command", "Make the image of a node, or of all nodes."),
     "inspect": ("image:inspect_command", "Show what is in an image."),
     "verify": ("flash:verify_command", "Check an image, or a card against its image."),
-    "devices": ("flash:devices_command", "List disks and cards, and which may be flashed."),
+    "devices": ("devices:devices_command", "List disks and cards, and which may be flashed."),
     "flash": ("flash:flash_command", "Write an image to cards and read it back."),
     "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
