@@ -75,6 +75,7 @@ def _signature(fields: Fields) -> Signature:
         covers=fields.need("covers", choice("file", "checksums"), "file"),
         fingerprints=fields.need_all("fingerprints", text(names.fingerprint)),
         keyring=fields.need("keyring", text(names.file_name), ""),
+        key_url=fields.take("key_url", text(names.https_url), ""),
     )
 
 

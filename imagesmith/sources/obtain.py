@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -29,9 +28,9 @@ from imagesmith.sources.cache import PART_KIND, Cache, CacheEntry
 from imagesmith.sources.decompress import MOST, Expanded, expand
 from imagesmith.sources.disk import CHUNK, failures
 from imagesmith.sources.fetch import PATIENT, Patience, fetch, fetch_small
+from imagesmith.sources.keys import Keys
 from imagesmith.sources.part import Part
 from imagesmith.sources.pipeline import Expansion
-from imagesmith.sources.verify import check_ready, check_signature
 from imagesmith.streams import Hashing, pieces
 from imagesmith.units import show_size
 
@@ -59,7 +58,7 @@ class _Way:
     cache: Cache
     listener: Listener
     patience: Patience
-    keyrings: Callable[[], Path]
+    keys: Keys
     refresh: bool
 
 
@@ -83,7 +82,8 @@ def obtain_http(
     source = base.source
     if not isinstance(source, HttpSource):
         raise UsageError(f"base {base.name} is not fetched over https")
-    way = _Way(cache, listener, patience, lambda: keyrings or resources.folder("keyrings"), refresh)
+    keys = Keys(lambda: keyrings or resources.folder("keyrings"), cache, patience, listener)
+    way = _Way(cache, listener, patience, keys, refresh)
     try:
         promise = _promise(source, insecure, way)
         entry = _cached(promise, way)
@@ -151,9 +151,8 @@ def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
 
 def _listed(source: HttpSource, signature: Signature | None, reference: str, way: _Way) -> _Promise:
     """The digest out of the publisher's checksum list; offline that which it said last time."""
-    if signature:
-        check_ready(way.keyrings() / signature.keyring, source.checksums_url)
     try:
+        ring = way.keys.ring(signature, source.checksums_url, fresh=way.refresh) if signature else None
         text = fetch_small(source.checksums_url, patience=way.patience)
         detached = fetch_small(signature.url, patience=way.patience) if signature else b""
     except SourceUnreachable as error:
@@ -162,13 +161,11 @@ def _listed(source: HttpSource, signature: Signature | None, reference: str, way
             raise
         way.listener(Noted(f"{error}; the image fetched before is used"))
         return _Promise(Digest.parse(str(entry.facts["published"])), str(entry.facts["trust"]), reference)
-    if signature:
+    if signature and ring:
         with way.cache.scratch("list", reference) as folder:
             path = folder / "checksums"
             path.write_bytes(text)
-            signer = check_signature(
-                path, detached, way.keyrings() / signature.keyring, signature.fingerprints, where=source.checksums_url
-            )
+            signer = way.keys.signer(path, detached, signature, ring, source.checksums_url)
         trust = f"in the publisher's checksum list, signed by {signer}"
     else:
         trust = "in the publisher's checksum list, not signed (--insecure-unverified)"
@@ -180,14 +177,12 @@ def _listed(source: HttpSource, signature: Signature | None, reference: str, way
     return _Promise(digest, trust, reference)
 
 
-def _check_file_signature(promise: _Promise, part: Part, url: str, way: _Way) -> str:
+def _check_file_signature(promise: _Promise, ring: Path | None, part: Part, url: str, way: _Way) -> str:
     """Why the whole file is trusted, after its own signature, if it has one, was checked."""
-    if promise.signature is None:
+    if promise.signature is None or ring is None:
         return promise.trust
     detached = fetch_small(promise.signature.url, patience=way.patience)
-    keyring = way.keyrings() / promise.signature.keyring
-    signer = check_signature(part.path, detached, keyring, promise.signature.fingerprints, where=url)
-    return f"signed by {signer}"
+    return f"signed by {way.keys.signer(part.path, detached, promise.signature, ring, url)}"
 
 
 # -- what is there --------------------------------------------------------------------------------
@@ -213,13 +208,13 @@ def _key(promise: _Promise) -> str:
 
 def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
     """Fetch from the URL, else from its mirrors in order, and file the raw image in the cache."""
-    if promise.signature:
-        check_ready(way.keyrings() / promise.signature.keyring, source.url)
+    # Before the download of minutes, and not when the image is in the cache.
+    ring = way.keys.ring(promise.signature, source.url, fresh=way.refresh) if promise.signature else None
     first: ImagesmithError | None = None
     with way.cache.scratch(KIND, _key(promise)) as folder, Part(way.cache.part(_key(promise))) as part:
         for url in (source.url, *source.mirrors):
             try:
-                return _bring_from(url, source, promise, part, folder / "raw", way)
+                return _bring_from(url, source, promise, ring, part, folder / "raw", way)
             except (SourceUnreachable, DigestMismatch) as error:
                 if isinstance(error, DigestMismatch):
                     part.discard()
@@ -229,7 +224,9 @@ def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
     raise first
 
 
-def _bring_from(url: str, source: HttpSource, promise: _Promise, part: Part, raw: Path, way: _Way) -> CacheEntry:
+def _bring_from(
+    url: str, source: HttpSource, promise: _Promise, ring: Path | None, part: Part, raw: Path, way: _Way
+) -> CacheEntry:
     algorithm = promise.digest.algorithm if promise.digest else "sha256"
     way.listener(StepStarted("fetch", url))
     expansion = Expansion(part, raw, algorithm, source.raw_size or MOST, url)
@@ -239,7 +236,7 @@ def _bring_from(url: str, source: HttpSource, promise: _Promise, part: Part, raw
     if promise.digest and published != promise.digest:
         raise _mismatch(published, promise.digest, url)
     _check_expanded(source, expanded, url)
-    trust = _check_file_signature(promise, part, url, way)
+    trust = _check_file_signature(promise, ring, part, url, way)
     facts = {**_facts(published, part.size, expanded, trust, url), "modified": part.modified}
     entry = way.cache.publish(KIND, published.hex, raw, expanded.digest, facts)
     way.cache.refer(promise.reference, published.hex)

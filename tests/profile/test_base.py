@@ -3,7 +3,7 @@
 import pytest
 
 from imagesmith.errors import DocumentInvalid
-from imagesmith.model import DebianSource, Digest, FileSource, HttpSource
+from imagesmith.model import DebianSource, Digest, FileSource, HttpSource, Signature
 from imagesmith.profile.load import load_base
 
 HEX = "ab" * 32
@@ -51,6 +51,15 @@ def test_a_publishers_file():
     )
 
 
+def test_a_signature_and_where_its_keys_are():
+    signature = (
+        "signature: {url: https://example.org/a.sig, covers: file, fingerprints: [" + "AB" * 20 + "], "
+        "keyring: k.gpg, key_url: https://example.org/k.asc}"
+    )
+    found = load_base(HTTP.replace("size: 1GB", signature), "bases/b.yaml").source.signature
+    assert found == Signature("https://example.org/a.sig", "file", ("AB" * 20,), "k.gpg", "https://example.org/k.asc")
+
+
 def test_a_debian_base():
     source = load_base(DEBIAN, "bases/b.yaml").source
     assert isinstance(source, DebianSource)
@@ -94,6 +103,11 @@ def test_no_source_is_one_too_few():
             "  size: 1GB",
             "  signature: {url: https://example.org/a.sig, covers: file, fingerprints: [DEADBEEF], keyring: ../k}",
             "is not an OpenPGP fingerprint",
+        ),
+        (
+            "  size: 1GB",
+            "  signature: {url: https://a.org/s, covers: file, fingerprints: [A], keyring: k, key_url: http://a.org/k}",
+            "'http://a.org/k' is not an https:// address",
         ),
         (
             "  size: 1GB",

@@ -48,6 +48,13 @@ def test_every_publishers_file_is_signed_or_has_a_digest():
             assert base.source.signature or base.source.digest, base.name
 
 
+def test_every_signature_that_is_needed_can_be_checked():
+    bundled = {path.name for path in resources.folder("keyrings").iterdir()}
+    for base in CATALOGUE.bases.values():
+        if isinstance(base.source, HttpSource) and base.source.signature and not base.source.digest:
+            assert base.source.signature.keyring in bundled or base.source.signature.key_url, base.name
+
+
 def test_every_board_and_base_is_used():
     assert {profile.board.name for profile in CATALOGUE.profiles.values()} == set(CATALOGUE.boards)
     used = {base for board in CATALOGUE.boards.values() for base in board.bases}

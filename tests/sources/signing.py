@@ -36,10 +36,22 @@ class Signer:
         armed = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
         subprocess.run(self.argv("--import"), input=armed.encode(), check=True, env=self._env())
 
+    def add_subkey(self, key: str) -> None:
+        """A subkey that signs; from then on it does."""
+        self._run("--quick-add-key", key, "ed25519", "sign", "never")
+
+    def prolong(self, key: str, *, at: str = "") -> None:
+        """Let the key not expire."""
+        self._run("--quick-set-expire", key, "0", at=at)
+
+    def export(self, *keys: str, armour: bool = False) -> bytes:
+        """The keys as a publisher puts them on a server."""
+        return self._run(*(["--armor"] if armour else []), "--export", *keys)
+
     def keyring(self, *keys: str) -> Path:
         """A binary keyring file with these keys, as gpgv reads it."""
         path = self._home / f"ring-{'-'.join(key[-8:] for key in keys)}.gpg"
-        path.write_bytes(self._run("--export", *keys))
+        path.write_bytes(self.export(*keys))
         return path
 
     def close(self) -> None:
