@@ -1,32 +1,24 @@
 """The command `boot`: start an image in QEMU and say whether its first boot did what was promised.
 
-It prints; what it does is in `workflow.boot`. Added to the group by `cli.main`, which puts the function that plans a
-built image anew into `ctx.meta[CURRENT_PLAN_ID]`.
+It prints; what it does is in `workflow.boot`.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from imagesmith.boot.report import as_facts, show
-from imagesmith.cli.options import complete_target, json_option
+from imagesmith.cli.options import answer, built_option, complete_target, json_option
 from imagesmith.cli.progress import listener_for
-from imagesmith.errors import ImagesmithError
 from imagesmith.workflow.boot import Request, boot_named
-from imagesmith.workflow.built import Built, CurrentPlanId
-
-CURRENT_PLAN_ID = "imagesmith.current_plan_id"
+from imagesmith.workflow.planned import current_plan_id
 
 
 @click.command("boot", short_help="Boot an image in QEMU and check its promises.")
 @click.argument("source", metavar="IMAGE|TARGET", shell_complete=complete_target)
-@click.option(
-    "--output", "output_dir", metavar="DIR", default="out", show_default=True,
-    type=click.Path(path_type=Path), help="Where images were built.",
-)  # fmt: skip
+@built_option
 @click.option(
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -62,16 +54,8 @@ def boot_command(
       imagesmith boot out/node-1/node-1.img --transcript console.log
     """
     request = Request(source, output_dir, transcript, deadline or 0)
-    report = boot_named(request, current_plan_id=_current_plan_id(ctx), listener=listener_for(ctx))
+    report = boot_named(request, current_plan_id=current_plan_id, listener=listener_for(ctx))
     if as_json:
-        click.echo(json.dumps({"result": as_facts(report)}, ensure_ascii=False))
+        answer(as_facts(report))
     else:
         click.echo(show(report))
-
-
-def _current_plan_id(ctx: click.Context) -> CurrentPlanId:
-    def unknown(built: Built) -> str:
-        raise ImagesmithError(f"nobody told how to plan {built.target}", hint="this is a bug; please report it")
-
-    found: CurrentPlanId = ctx.meta.get(CURRENT_PLAN_ID, unknown)
-    return found

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from imagesmith.cli.options import complete_target, json_option, source_date_epoch, target_argument, target_options
+from imagesmith.cli.options import (
+    answer,
+    complete_target,
+    json_option,
+    source_date_epoch,
+    target_argument,
+    target_options,
+)
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.formats.canonical import to_plain
@@ -47,7 +53,7 @@ def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_j
     build_plan = plan(wanted(choice), lock_file(choice))
     base = obtain(build_plan, Cache.default(), insecure=insecure, listener=listener_for(ctx))
     if as_json:
-        click.echo(json.dumps({"result": {"base": to_plain(replace(base, packages=()))}}))
+        answer({"base": to_plain(replace(base, packages=()))})
         return
     click.echo(f"{base.path}: {show_size(base.size)}, {base.digest}")
     click.echo(f"trusted because it is {base.trust}")
@@ -95,7 +101,7 @@ def build_command(
         # After each, so that what was made is known although a later one fails.
         record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:
-        click.echo(json.dumps({"result": {"images": [to_plain(image) for image in images]}}))
+        answer({"images": [to_plain(image) for image in images]})
         return
     for image in images:
         click.echo(f"{image.path}  {show_size(image.size)}  {image.digest}")

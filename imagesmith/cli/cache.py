@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import click
 
-from imagesmith.cli.options import json_option, target_argument, target_options
+from imagesmith.cli.options import answer, json_option, target_argument, target_options
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.sources.cache import Cache, CacheEntry
@@ -44,7 +43,7 @@ def list_command(as_json: bool) -> None:
     cache = Cache.default()
     entries = cache.entries()
     if as_json:
-        click.echo(json.dumps({"result": {"folder": str(cache.root), "entries": [_plain(one) for one in entries]}}))
+        answer({"folder": str(cache.root), "entries": [_plain(one) for one in entries]})
         return
     for entry in entries:
         click.echo(f"{entry.kind}/{entry.key[:24]}  {show_size(entry.size)}  {_about(entry)}  used {_ago(entry)}")
@@ -68,7 +67,7 @@ def prune_command(older_than: int | None, everything: bool, as_json: bool) -> No
     age = None if older_than is None else older_than * _DAY_S
     removed = Cache.default().prune(older_than_s=age, everything=everything)
     if as_json:
-        click.echo(json.dumps({"result": {"removed": [_plain(one) for one in removed]}}))
+        answer({"removed": [_plain(one) for one in removed]})
         return
     click.echo(f"removed {len(removed)}, {show_size(sum(one.size for one in removed))}")
 
@@ -98,7 +97,7 @@ def update_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_
     """
     changes = update(wanted(choice), lock_file(choice), Cache.default(), listener_for(ctx), insecure=insecure)
     if as_json:
-        click.echo(json.dumps({"result": {"changes": list(changes)}}))
+        answer({"changes": list(changes)})
         return
     for change in changes or ("nothing has changed",):
         click.echo(change)

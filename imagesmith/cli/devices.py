@@ -5,11 +5,9 @@ It prints; what it looks at is `flash.devices`, and what speaks against a device
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from imagesmith.cli.options import json_option
+from imagesmith.cli.options import answer, json_option
 from imagesmith.flash.devices import list_devices
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Device
@@ -29,7 +27,7 @@ def devices_command(as_json: bool) -> None:
     """
     disks = [device for device in list_devices() if device.kind != "part"]
     if as_json:
-        click.echo(json.dumps({"result": [{**plain(device), "refusals": _reasons(device)} for device in disks]}))
+        answer([{**plain(device), "refusals": _reasons(device)} for device in disks])
         return
     for device in disks:
         for line in _told(device):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 from click.shell_completion import get_completion_class
 
-from imagesmith.cli.options import json_option
+from imagesmith.cli.options import answer, json_option
 from imagesmith.errors import ToolMissing
 from imagesmith.workflow.doctor import findings, install_line, install_script, release_here
 
@@ -26,7 +25,7 @@ def doctor_command(as_json: bool) -> None:
     found = findings()
     line = install_line(found, release=release_here(), script=install_script())
     if as_json:
-        click.echo(json.dumps({"result": {"findings": [asdict(one) for one in found], "install": line}}))
+        answer({"findings": [asdict(one) for one in found], "install": line})
     else:
         for one in found:
             mark = click.style("ok", fg="green")

@@ -1,7 +1,6 @@
 """The commands that write and check cards: `flash`, `verify`.
 
-They ask and print; what they do is in `workflow.flash` and `workflow.verify`. Added to the group by `cli.main`, which
-puts the function that plans a built image anew into `ctx.meta[CURRENT_PLAN_ID]`.
+They ask and print; what they do is in `workflow.flash` and `workflow.verify`.
 """
 
 from __future__ import annotations
@@ -13,24 +12,19 @@ from pathlib import Path
 import click
 
 from imagesmith.cli.devices import plain
-from imagesmith.cli.options import json_option
+from imagesmith.cli.options import answer, built_option, json_option
+from imagesmith.cli.progress import listener_for
 from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.events import Listener
 from imagesmith.planning.refusals import ALLOW_FIXED
 from imagesmith.units import show_size
-from imagesmith.workflow.built import Built, CurrentPlanId
 from imagesmith.workflow.flash import Ask, Outcome, Question, Request, first_failure, flash
+from imagesmith.workflow.planned import current_plan_id
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
-
-CURRENT_PLAN_ID = "imagesmith.current_plan_id"
 
 
 @click.command("flash", short_help="Write an image to cards and read it back.")
 @click.argument("arguments", metavar="[SOURCE] DEVICE...", nargs=-1, required=True)
-@click.option(
-    "--output", "output_dir", metavar="DIR", default="out", show_default=True,
-    type=click.Path(path_type=Path), help="Where images were built.",
-)  # fmt: skip
+@built_option
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
 @click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
@@ -60,14 +54,14 @@ def flash_command(
     """
     source, devices = (None, arguments) if len(arguments) == 1 else (arguments[0], arguments[1:])
     request = Request(source, devices, output_dir, allow_fixed, yes, to_file)
-    outcomes = flash(request, ask=_ask(as_json), current_plan_id=_current_plan_id(ctx), listener=_listener(ctx))
+    outcomes = flash(request, ask=_ask(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
     failure = first_failure(outcomes)
     for outcome in outcomes:
         _tell(outcome, failure, as_json)
     if failure:
         raise failure
     if as_json:
-        _result([_outcome(outcome) for outcome in outcomes])
+        answer([_outcome(outcome) for outcome in outcomes])
 
 
 @click.command("verify", short_help="Check an image, or a card against its image.")
@@ -86,27 +80,13 @@ def verify_command(ctx: click.Context, image: Path, device: str | None, as_json:
       imagesmith verify out/node-1/node-1.img
       imagesmith verify out/node-1/node-1.img /dev/sdX
     """
-    listener = _listener(ctx)
+    listener = listener_for(ctx)
     verified: Verified = verify_device(image, device, listener) if device else verify_image(image, listener)
     if as_json:
-        _result({"image": str(verified.image), "facts": list(verified.facts)})
+        answer({"image": str(verified.image), "facts": list(verified.facts)})
         return
     for fact in verified.facts:
         click.echo(f"{verified.image}: {fact}")
-
-
-def _listener(ctx: click.Context) -> Listener:
-    from imagesmith.cli.progress import listener_for
-
-    return listener_for(ctx)
-
-
-def _current_plan_id(ctx: click.Context) -> CurrentPlanId:
-    def unknown(built: Built) -> str:
-        raise ImagesmithError(f"nobody told how to plan {built.target}", hint="this is a bug; please report it")
-
-    found: CurrentPlanId = ctx.meta.get(CURRENT_PLAN_ID, unknown)
-    return found
 
 
 def _ask(as_json: bool) -> Ask:
@@ -146,7 +126,3 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
         "written": written,
         "error": error,
     }
-
-
-def _result(result: object) -> None:
-    click.echo(json.dumps({"result": result}))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from imagesmith.cli.options import json_option
+from imagesmith.cli.options import answer, json_option
 from imagesmith.cli.progress import listener_for
 from imagesmith.image.inspect import ImageReport, inspect
 from imagesmith.units import show_size
@@ -30,7 +29,7 @@ def inspect_command(ctx: click.Context, image: Path, as_json: bool) -> None:
     with raw_image(image, listener_for(ctx)) as raw:
         report = inspect(raw.path)
     if as_json:
-        click.echo(json.dumps({"result": asdict(report)}))
+        answer(asdict(report))
         return
     for line in _told(report):
         click.echo(line)

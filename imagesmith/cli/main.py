@@ -22,7 +22,6 @@ from imagesmith import __version__
 from imagesmith.disk import FULL
 from imagesmith.errors import ImagesmithError, Interrupted, IOFailed, NoSpace, UsageError
 from imagesmith.profile.schema import did_you_mean
-from imagesmith.workflow.built import Built
 
 _COMMANDS = {
     "init": ("plan:init_command", "Write a commented starter inventory, cluster.yaml."),
@@ -73,8 +72,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="imagesmith")
-@click.pass_context
-def group(ctx: click.Context) -> None:
+def group() -> None:
     """Node images for a small cluster: built, verified, flashed, and booted to
     prove it.
 
@@ -85,14 +83,6 @@ def group(ctx: click.Context) -> None:
       imagesmith boot qemu-x86-worker
       imagesmith flash /dev/sdX
     """
-    ctx.meta["imagesmith.current_plan_id"] = _current_plan_id
-
-
-def _current_plan_id(built: Built) -> str:
-    """Given to `boot` and `flash`, which refuse an image whose plan has changed."""
-    from imagesmith.workflow.planned import current_plan_id
-
-    return current_plan_id(built)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
-"""What commands share: which TARGET, of which inventory, with what changed; --json; SOURCE_DATE_EPOCH."""
+"""What commands share: which TARGET, of which inventory, with what changed; --json, its answer; SOURCE_DATE_EPOCH."""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ from imagesmith.workflow.target import TargetChoice, catalogue_here, load_invent
 Command = Callable[..., Any]
 _LATEST_EPOCH = 2**32 - 1
 
+built_option = click.option(
+    "--output", "output_dir", metavar="DIR", default="out", show_default=True,
+    type=click.Path(path_type=Path), help="Where images were built.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 
 
@@ -60,6 +65,11 @@ def target_options(command: Command) -> Command:
     for option in reversed(_TARGET_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def answer(result: object) -> None:
+    """The last line of a command's JSON. ASCII, so that a path that is no UTF-8 can be told, too."""
+    click.echo(json.dumps({"result": result}))
 
 
 def source_date_epoch() -> int:

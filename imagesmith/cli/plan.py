@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from imagesmith.cli.options import json_option, source_date_epoch, target_argument, target_options
+from imagesmith.cli.options import answer, json_option, source_date_epoch, target_argument, target_options
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.formats.canonical import to_plain
@@ -35,7 +34,7 @@ def init_command(directory: Path, as_json: bool) -> None:
     """
     path, keys = write_starter(directory, Path.home())
     if as_json:
-        _result({"inventory": str(path), "ssh_keys": keys})
+        answer({"inventory": str(path), "ssh_keys": keys})
         return
     click.echo(f"{path} is written. Edit it, then: imagesmith plan node-1")
     if not keys:
@@ -60,7 +59,7 @@ def profiles_group(context: click.Context, as_json: bool) -> None:
         return
     profiles = list(catalogue_here().profiles.values())
     if as_json:
-        _result({"profiles": [_profile_facts(profile) for profile in profiles]})
+        answer({"profiles": [_profile_facts(profile) for profile in profiles]})
         return
     rows = [("PROFILE", "ROLE", "BASES", "BOOT TEST", "BOARD"), *(_row(profile) for profile in profiles)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -85,7 +84,7 @@ def show_command(context: click.Context, name: str, as_json: bool) -> None:
         known = f"there are: {', '.join(sorted(profiles))}"
         raise UsageError(f"there is no profile {name[:80]!r}{did_you_mean(name, profiles)}", hint=known)
     if as_json or (context.obj or {}).get("as_json"):
-        _result(_profile_facts(profile))
+        answer(_profile_facts(profile))
         return
     proven = {base.family: family_named(base.family).proven for base in profile.board.bases}
     click.echo(explain_profile(profile, proven), nl=False)
@@ -109,7 +108,7 @@ def plan_command(choice: TargetChoice, as_json: bool) -> None:
     build_plan = plan(wanted(choice), lock_file(choice), epoch=source_date_epoch())
     facts = describe(build_plan)
     if as_json:
-        _result(facts)
+        answer(facts)
     else:
         click.echo(explain(build_plan, facts["id"]), nl=False)
 
@@ -123,8 +122,3 @@ def _row(profile: Profile) -> tuple[str, str, str, str, str]:
 def _profile_facts(profile: Profile) -> dict[str, Any]:
     facts: Any = to_plain(profile)
     return dict(facts)
-
-
-def _result(facts: dict[str, Any]) -> None:
-    """The last line of a command's JSON."""
-    click.echo(json.dumps({"result": facts}, ensure_ascii=False))
