@@ -23,7 +23,7 @@ from imagesmith.workflow.planned import current_plan_id
     "--transcript",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where the console is kept; else beside the image.",
+    help="Where the console is kept; else beside the image. A file that is there is replaced only if it is a .log.",
 )
 @click.option(
     "--deadline",

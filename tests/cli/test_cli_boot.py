@@ -24,6 +24,11 @@ def test_a_failure_is_an_object_with_its_exit_code(tmp_path: Path, capsys: pytes
     assert last["error"]["exit_code"] == code == 2
 
 
+def test_help_tells_which_file_a_transcript_replaces(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boot", "--help"]) == 0
+    assert "is replaced only if it is a .log" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
 def test_a_deadline_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boot", "x.img", "--deadline", seconds]) == 2
