@@ -40,6 +40,11 @@ def failures(path: Path | str, doing: str, *, full: str = "free some space there
         ) from error
 
 
+def room_for_large_files() -> Path:
+    """Where temporary files may grow: $TMPDIR, else /var/tmp, since /tmp may be a small one in memory."""
+    return Path(os.environ.get("TMPDIR") or "/var/tmp")
+
+
 def extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The (start, end) of every stretch with data between `start` and `end`, in order; the rest are holes.
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from imagesmith import tools
-from imagesmith.disk import failures
+from imagesmith.disk import failures, room_for_large_files
 from imagesmith.errors import BootFailed, ToolMissing
 
 _OLDEST = (10, 0)
@@ -56,8 +56,11 @@ def make_overlay(image: Path, overlay: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A private folder for one guest's files, gone afterwards. Honours TMPDIR."""
-    with tempfile.TemporaryDirectory(prefix="imagesmith-boot-") as folder:
+    """A private folder for one guest's files, gone afterwards. Raises NoSpace, IOFailed."""
+    room = room_for_large_files()
+    with failures(room, "making a folder for the guest's disk"):
+        made = tempfile.TemporaryDirectory(prefix="imagesmith-boot-", dir=room)
+    with made as folder:
         yield Path(folder)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.boot import qemu
-from imagesmith.errors import NoSpace, ToolMissing
+from imagesmith.errors import IOFailed, NoSpace, ToolMissing
 
 SPEAKS_QMP = """
 import json, os, socket, sys, time
@@ -190,8 +190,22 @@ def test_the_image_takes_no_write_of_its_overlay(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_guest_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with qemu.scratch() as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "disk.qcow2").write_bytes(b"x")
+        assert list(tmp_path.iterdir()) == [folder]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_guests_disk_does_not_lie_in_tmp_which_may_be_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with qemu.scratch() as folder:
+        assert folder.parent == Path("/var/tmp")
+
+
+def test_a_tmpdir_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    with pytest.raises(IOFailed, match="making a folder for the guest's disk failed") as caught, qemu.scratch():
+        pass
+    assert caught.value.where == str(tmp_path / "gone")
