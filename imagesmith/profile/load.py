@@ -140,10 +140,7 @@ def _profile(fields: Fields, name: str, boards: Mapping[str, Board]) -> Profile:
     role: Role = fields.need("role", ROLE, "worker")
     if board.name and role not in board.roles:
         fields.complain("role", f"the board {board.name} can't be a {role}: {_weakness(board, role)}")
-    known = [base.name for base in board.bases]
-    base = fields.take("base", text(names.profile_name), known[0] if known else "")
-    if board.name and base not in known:
-        fields.complain("base", f"{board.name} has no base {base!r}{did_you_mean(base, known)}", ", ".join(known))
+    base = _default_base(fields, board, own)
     return Profile(
         name=name,
         title=fields.need("title", text(names.title), ""),
@@ -152,6 +149,19 @@ def _profile(fields: Fields, name: str, boards: Mapping[str, Board]) -> Profile:
         base=base,
         settings=fields.take("settings", table(lambda inner: taken(inner, SETTINGS)), {}),
     )
+
+
+def _default_base(fields: Fields, board: Board, own: tuple[Base, ...]) -> str:
+    """What `base` names; left out, the only one that the profile brings along, else the board's first."""
+    known = [base.name for base in board.bases]
+    if not fields.has("base") and len(own) > 1:
+        brought = ", ".join(base.name for base in own)
+        fields.complain("bases", f"{len(own)} bases and no word which is meant", f"add the key base, one of {brought}")
+    first = (own or board.bases)[:1]
+    base = fields.take("base", text(names.profile_name), first[0].name if first else "")
+    if board.name and base not in known:
+        fields.complain("base", f"{board.name} has no base {base!r}{did_you_mean(base, known)}", ", ".join(known))
+    return base
 
 
 _NO_BOARD = Board("", "", "amd64", 0, (), None, ("server", "worker"))

@@ -68,6 +68,28 @@ def test_a_profile_may_bring_a_base():
     assert profile.base == "mine"
 
 
+MINE = "{name: mine, family: debian, file: {path: my.img}}"
+OTHER = "{name: other, family: debian, file: {path: other.img}}"
+
+
+def test_the_only_base_that_a_profile_brings_is_its_default():
+    profile = load_profile(f"{PROFILE}bases: [{MINE}]\n", "toy-worker.yaml", boards())
+    assert profile.base == "mine"
+
+
+def test_a_profile_may_bring_a_base_and_keep_the_boards():
+    profile = load_profile(f"{PROFILE}base: debian\nbases: [{MINE}]\n", "toy-worker.yaml", boards())
+    assert profile.base == "debian"
+
+
+def test_a_profile_that_brings_several_bases_says_which():
+    text = f"{PROFILE}bases: [{MINE}, {OTHER}]\n"
+    assert complaints(load_profile, text, "toy.yaml", boards()) == [
+        "toy.yaml:6: bases: 2 bases and no word which is meant (add the key base, one of mine, other)"
+    ]
+    assert load_profile(f"{text}base: other\n", "toy.yaml", boards()).base == "other"
+
+
 def test_a_board_too_weak_for_its_role_is_refused_with_the_reason():
     (complaint,) = complaints(load_profile, PROFILE.replace("worker", "server", 1), "toy.yaml", boards())
     assert complaint == (
