@@ -41,6 +41,8 @@ class Patience:
     """In a row without a new byte."""
     pause_s: float = 1.0
     """Before the second attempt; doubles, up to 30."""
+    away_s: float = 3.5
+    """How long to go on while no connection comes about at all: an unknown name, a closed port, no network."""
     connect_s: float = 20.0
     stall_s: float = 60.0
     """Without a byte, or with fewer than `least_rate` a second all that time."""
@@ -58,6 +60,34 @@ class _TryAgain(Exception):
         self.after_s = after_s
 
 
+class _Away(_TryAgain):
+    """The server's name is not known, or nobody listens there: mostly this machine is offline."""
+
+
+class _Attempts:
+    """Counts the attempts at one URL, pauses between them, and gives up."""
+
+    def __init__(self, url: str, patience: Patience, listener: Listener) -> None:
+        self._url, self._patience, self._listener = url, patience, listener
+        self._begun = time.monotonic()
+        self._failed = 0
+        self._met = False
+        """Whether the server was met at all. A fault after that passes more likely than being offline."""
+
+    def pause(self, error: _TryAgain, *, came: bool = False) -> None:
+        """Wait before the next attempt; `came` = the failed one brought new bytes. Raises SourceUnreachable."""
+        patience = self._patience
+        self._failed = 1 if came else self._failed + 1
+        self._met = self._met or came or not isinstance(error, _Away)
+        pause_s = max(min(patience.pause_s * 2 ** (self._failed - 1), 30), min(error.after_s, 60))
+        hopeless = not self._met and time.monotonic() - self._begun + pause_s > patience.away_s
+        if hopeless or self._failed >= patience.attempts:
+            count = "1 attempt" if self._failed == 1 else f"{self._failed} attempts"
+            raise _unreachable(self._url, f"{error} ({count})") from error
+        self._listener(Noted(f"{self._url}: {error}; trying again"))
+        time.sleep(pause_s)
+
+
 def fetch(
     url: str,
     part: Part,
@@ -72,18 +102,14 @@ def fetch(
     `size` is what the body must have (0 = unknown), `limit` the most it may have. On an error the part keeps its bytes.
     """
     with requests.Session() as session:
-        failed = 0
+        attempts = _Attempts(url, patience, listener)
         while True:
             before = part.size
             try:
                 _attempt(session, url, part, size, limit, patience, listener)
                 return
             except _TryAgain as error:
-                failed = 1 if part.size > before else failed + 1
-                if failed >= patience.attempts:
-                    raise _unreachable(url, f"{error} ({failed} attempts)") from error
-                listener(Noted(f"{url}: {error}; trying again"))
-                time.sleep(max(min(patience.pause_s * 2 ** (failed - 1), 30), min(error.after_s, 60)))
+                attempts.pause(error, came=part.size > before)
 
 
 def fetch_small(
@@ -92,9 +118,10 @@ def fetch_small(
     limit: int = 4 * MiB,
     patience: Patience = PATIENT,
 ) -> bytes:
-    """The body of a small file: a checksum list, a signature, an index."""
+    """The body of a small file: a checksum list, a signature, a key."""
     with requests.Session() as session:
-        for attempt in range(1, patience.attempts + 1):
+        attempts = _Attempts(url, patience, unheard)
+        while True:
             try:
                 with _open(session, url, {}, patience) as response:
                     _expect_whole(response, url)
@@ -105,10 +132,7 @@ def fetch_small(
                             raise _too_large(url, limit)
                     return bytes(body)
             except _TryAgain as error:
-                if attempt == patience.attempts:
-                    raise _unreachable(url, f"{error} ({attempt} attempts)") from error
-                time.sleep(max(min(patience.pause_s * 2 ** (attempt - 1), 30), min(error.after_s, 60)))
-    raise AssertionError("attempts must be at least 1")
+                attempts.pause(error)
 
 
 # -- one attempt ----------------------------------------------------------------------------------
@@ -176,7 +200,7 @@ def _open(
                 at, headers=sent, stream=True, allow_redirects=False, timeout=(patience.connect_s, patience.stall_s)
             )
         except requests.RequestException as error:
-            raise _connection_failed(url, error) from error
+            raise _connection_failed(url, error, redirected=at != url) from error
         except ValueError as error:  # requests looks into the next hop's address even when told not to follow it
             raise _astray(url, error) from error
         if response.status_code in (301, 302, 303, 307, 308) and "Location" in response.headers:
@@ -289,7 +313,7 @@ def _modified(response: requests.Response) -> int:
     return moment if 0 < moment <= time.time() else 0
 
 
-def _connection_failed(url: str, error: requests.RequestException) -> Exception:
+def _connection_failed(url: str, error: requests.RequestException, *, redirected: bool) -> Exception:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return _unreachable(
@@ -299,14 +323,27 @@ def _connection_failed(url: str, error: requests.RequestException) -> Exception:
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return _unreachable(url, f"is no usable URL: {text}", "correct the URL")
+    refused = _new_connection_error(error)
+    # A redirect leads to another mirror the next time, perhaps; and who redirected is there.
+    again = _Away if refused and not redirected else _TryAgain
+    if isinstance(error, requests.exceptions.ProxyError) and refused:
+        return again("the proxy (see HTTPS_PROXY) cannot be reached")
     if isinstance(error, requests.exceptions.ProxyError):
         return _TryAgain("the proxy does not let it through (see HTTPS_PROXY)")
     if isinstance(error, requests.exceptions.ReadTimeout):
         return _TryAgain("the server does not answer")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _TryAgain("the server cannot be reached in time")
-    reason = re.sub(r"^.*(?:Caused by|NewConnectionError).*?: ?", "", text).strip("\"')(")
-    return _TryAgain(f"no connection: {reason or text}")
+    # urllib3 begins with the connection object's own name.
+    reason = str(refused).partition(": ")[2] if refused else re.sub(r"^.*Caused by.*?: ?", "", text).strip("\"')(")
+    return again(f"no connection: {reason or text}")
+
+
+def _new_connection_error(error: requests.RequestException) -> Exception | None:
+    """urllib3's word for it when no connection came about: requests wraps it in two others, three with a proxy."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    reason = getattr(reason, "original_error", reason)
+    return reason if isinstance(reason, urllib3.exceptions.NewConnectionError) else None
 
 
 def _too_large(url: str, limit: int) -> ContentMalformed:

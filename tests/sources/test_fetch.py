@@ -259,6 +259,45 @@ def test_nobody_listening_is_told(part: Path) -> None:
         _fetched("https://127.0.0.1:9/x", part)
 
 
+@pytest.mark.parametrize("url", ["https://127.0.0.1:9/x", "https://nowhere.invalid/x"], ids=["closed port", "no name"])
+def test_offline_is_told_after_three_seconds(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    begun = time.monotonic()
+    with pytest.raises(SourceUnreachable, match=r"no connection: .*\((1|2|3) attempts?\)$"):
+        fetch_small(url)
+    assert time.monotonic() - begun < 4
+
+
+class TestAway:
+    """Who was met is waited for as long as ever; only being offline from the start is told soon."""
+
+    PATIENCE = Patience(attempts=5, pause_s=0.05, away_s=0.25)
+
+    def test_who_was_never_met_is_given_up_soon(self, part: Path) -> None:
+        with pytest.raises(SourceUnreachable, match="3 attempts"), Part(part) as growing:
+            fetch("https://127.0.0.1:9/x", growing, patience=self.PATIENCE)
+
+    def test_who_goes_away_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        leaving = Server(tmp_path)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(leaving.ca))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+        def last(request: Request) -> None:
+            request.hang_up()
+            leaving.close()
+
+        with pytest.raises(SourceUnreachable, match=r"Connection refused.*5 attempts"):
+            fetch_small(leaving.on("/x", last), patience=self.PATIENCE)
+        assert len(leaving.seen) == 1
+
+    def test_a_mirror_that_is_away_is_waited_for(self, server: Server) -> None:
+        """The next redirect may lead to another one."""
+        url = server.on("/mirrors", lambda request: request.give(b"", 302, Location="https://127.0.0.1:9/x"))
+        with pytest.raises(SourceUnreachable, match=r"no connection.*5 attempts"):
+            fetch_small(url, patience=self.PATIENCE)
+        assert len(server.seen) == 5
+
+
 def test_the_proxy_of_the_environment_is_used(server: Server, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
