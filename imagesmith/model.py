@@ -466,6 +466,21 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSystem:
+    """What was recognised on a disk or on one of its partitions: a file system, or a part of a larger store."""
+
+    name: str
+    """Of the disk or partition it lies on, `sdb1`."""
+    kind: str
+    """As blkid calls it: `vfat`, `ext4`, `crypto_LUKS`, `LVM2_member` ..."""
+    label: str
+    size: int
+    """Of the disk or partition."""
+    used: int | None = None
+    """Bytes in use; told for FAT and exFAT only, None where not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """A block device as `lsblk --json` reported it: a report, not a handle."""
 
@@ -493,6 +508,8 @@ class Device:
     """The whole disk's path, for a partition."""
     contents: tuple[str, ...] = ()
     """What lies on it, in words, one for each partition."""
+    filesystems: tuple[FileSystem, ...] = ()
+    """What was recognised on it and on its partitions."""
 
 
 @dataclass(frozen=True, slots=True)

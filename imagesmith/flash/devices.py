@@ -1,7 +1,7 @@
 """The disks and cards that this machine has: what they are, what is on them, who uses them.
 
-Called by `workflow.flash` and `cli.flash`. Reads lsblk, /sys, /proc and /dev/disk/by-id; opens no device, needs no
-udev. What it returns is a report that may be old by the time a device is opened: `flash.medium` checks again.
+Called by `workflow` and `cli`. Reads lsblk, /sys, /proc and /dev/disk/by-id, needs no udev; of a card's FAT it reads
+the tables. What it returns is a report that may be old by the time a device is opened: `flash.medium` checks again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 from imagesmith.errors import DeviceRefused, IOFailed
 from imagesmith.flash.system import is_system_place, system_numbers
-from imagesmith.model import Device
+from imagesmith.formats.fat_usage import used_bytes
+from imagesmith.model import Device, FileSystem
+from imagesmith.planning.refusals import is_fixed
 from imagesmith.tools import ToolFailed, run
 from imagesmith.units import show_size
 
@@ -65,7 +67,7 @@ def find_device(path: str, devices: Collection[Device]) -> Device:
         if device.number == number:
             return replace(device, path=path)
     raise DeviceRefused(
-        "is not among this machine's disks, or has no medium in it",
+        _of_unlisted(number),
         where=path,
         hint="put the card in and look with `imagesmith devices`",
     )
@@ -136,7 +138,12 @@ def _device(node: Mapping[str, Any], system: Collection[str]) -> Device:
         logical_sector=int(node.get("log-sec") or 512),
         number=_word(node.get("maj:min")),
         contents=tuple(_in_words(inner) for inner in below if inner is not node or inner.get("fstype")),
+        filesystems=tuple(_recognised(inner) for inner in below if inner not in stacked and inner.get("fstype")),
     )
+
+
+def _recognised(node: Mapping[str, Any]) -> FileSystem:
+    return FileSystem(str(node["name"]), _word(node["fstype"]), _word(node.get("label")), int(node["size"] or 0))
 
 
 def _descendants(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -166,11 +173,31 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]]) -> Device:
     named = [holder for holder in holders if holder not in told and _mapped_name(holder) not in told]
     return replace(
         device,
+        model=device.model or _card_model(disk),
+        filesystems=device.filesystems if is_fixed(device) else tuple(map(_with_usage, device.filesystems)),
         read_only=device.read_only or _first_line(node / "ro") == "1",
         diskseq=int(_first_line(disk / "diskseq") or 0),
         holders=(*device.holders, *named),
         by_id=names.get(device.number, ()),
     )
+
+
+def _card_model(disk: Path) -> str:
+    """Of a card in a slot of its own, and of soldered memory, which call themselves otherwise than disks do."""
+    name, kind = _word(_first_line(disk / "device" / "name")), _first_line(disk / "device" / "type")
+    words = {"SD": "SD card", "MMC": "eMMC"}.get(kind, "")
+    return " ".join(word for word in (name, words) if word) if words else ""
+
+
+def _with_usage(one: FileSystem) -> FileSystem:
+    """A camera's card has no label either: only its own tables tell that it is not empty."""
+    if one.kind not in ("vfat", "exfat"):
+        return one
+    try:
+        with Path("/dev", one.name).open("rb", buffering=0) as file:
+            return replace(one, used=used_bytes(lambda offset, size: os.pread(file.fileno(), size, offset)))
+    except OSError:
+        return one  # not ours to read, or gone again
 
 
 def _mapped_name(holder: str) -> str:
@@ -196,6 +223,17 @@ def _stable_names(folder: Path = _BY_ID) -> dict[str, tuple[str, ...]]:
         number = f"{os.major(target)}:{os.minor(target)}"
         names[number] = (*names.get(number, ()), str(link))
     return names
+
+
+def _of_unlisted(number: str) -> str:
+    """What a block device is that is no disk of the list."""
+    node = Path("/sys/dev/block") / number
+    below = ", ".join(path.name for path in sorted((node / "slaves").glob("*")))
+    if (node / "dm").is_dir():
+        return f"is a mapped device (encryption, LVM), not a disk{f'; it lies on {below}' if below else ''}"
+    if (node / "md").is_dir():
+        return f"is a RAID, not a disk{f'; it lies on {below}' if below else ''}"
+    return "is not among this machine's disks, or has no medium in it"
 
 
 def _kind_of(mode: int) -> str:
