@@ -1,0 +1,133 @@
+"""A conductor for tests of the feeder: starts the real child, keeps what is delivered, frees slots as it likes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagesmith import tools
+from imagesmith.messages import Batch, Deliver, Delivered, Digested, Free, Laid, Look, Looked
+from imagesmith.ring import SLOT, Failed, Link, Ring, vocabulary
+
+Frees = Callable[[list[int]], Sequence[int]]
+"""Which of the slots that are held to free now."""
+
+
+def at_once(held: list[int]) -> Sequence[int]:
+    return tuple(held)
+
+
+def in_any_order(chance: random.Random, most: int) -> Frees:
+    """Keeps up to `most` slots for a while, then frees one of them."""
+
+    def choose(held: list[int]) -> Sequence[int]:
+        return (chance.choice(held),) if len(held) >= most else ()
+
+    return choose
+
+
+@dataclass
+class Got:
+    """What one Deliver brought."""
+
+    pieces: list[tuple[int, bytes]] = field(default_factory=list)
+    batches: list[tuple[Laid, ...]] = field(default_factory=list)
+    digested: list[Digested] = field(default_factory=list)
+    end: Delivered = field(default_factory=lambda: Delivered(0))
+
+    def spans(self) -> list[tuple[int, bytes]]:
+        """The pieces in order, joined where they meet."""
+        joined: list[tuple[int, bytearray]] = []
+        for offset, data in sorted(self.pieces):
+            if joined and joined[-1][0] + len(joined[-1][1]) == offset:
+                joined[-1][1].extend(data)
+            else:
+                joined.append((offset, bytearray(data)))
+        return [(offset, bytes(data)) for offset, data in joined]
+
+
+class Feeding:
+    def __init__(self, process: tools.Process, link: Link, end: socket.socket, ring: Ring) -> None:
+        self.process = process
+        self.link = link
+        self.end = end
+        self.ring = ring
+        self.looked = Looked("", 0, 0, False)
+        self.head = b""
+
+    def look(self, look: Look) -> Looked:
+        self.link.send(look)
+        self.looked = self.hear(Looked)
+        self.head = bytes(self.ring.slot(0)[: self.looked.head])
+        return self.looked
+
+    def hear(self, kind: type[Any] = object) -> Any:
+        """The next message. Raises the error that the feeder tells of."""
+        message = self.link.receive()
+        if isinstance(message, Failed):
+            raise message.as_error()
+        assert isinstance(message, kind), message
+        return message
+
+    def deliver(self, frees: Frees = at_once, **order: Any) -> Got:
+        self.link.send(Deliver(**order))
+        got, held = Got(), list[int]()
+        while not isinstance(message := self.hear(), Delivered):
+            if isinstance(message, Digested):
+                got.digested.append(message)
+                continue
+            assert isinstance(message, Batch)
+            view = self.ring.slot(message.slot)
+            for offset, at, size in message.pieces:
+                assert at % 4096 == 0 and at + size <= SLOT and size > 0
+                got.pieces.append((offset, bytes(view[at : at + size])))
+            got.batches.append(message.pieces)
+            assert message.slot not in held, "a slot was filled again that is not free"
+            held.append(message.slot)
+            for slot in frees(held):
+                held.remove(slot)
+                self.link.send(Free(slot))
+        for slot in held:
+            self.link.send(Free(slot))
+        got.end = message
+        return got
+
+
+@contextmanager
+def feeding(source: int = -1, slots: int = 6, env: dict[str, str] | None = None) -> Iterator[Feeding]:
+    """The child, started with the descriptor of the image; it is gone afterwards."""
+    near, far = socket.socketpair()
+    ring = Ring.made(slots)
+    passed = [far.fileno(), ring.descriptor, *([source] if source >= 0 else [])]
+    argv = tools.own_argv("imagesmith.sources.feeder", str(far.fileno()), str(ring.descriptor))
+    process = tools.spawn(argv, pass_fds=passed, stdout=None, stderr=None, env=env)
+    far.close()
+    try:
+        yield Feeding(process, Link(near, vocabulary(Looked, Batch, Digested, Delivered, Failed)), near, ring)
+    finally:
+        near.shutdown(socket.SHUT_RDWR)
+        near.close()
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ring.descriptor)
+
+
+def expected_runs(image: bytes, spans: Sequence[tuple[int, int]], cuts: Sequence[int], step: int) -> list[Digested]:
+    """What must be told of spans (offset, size), byte by byte the contract of `messages.Deliver`."""
+    found = []
+    for offset, size in spans:
+        at = offset
+        while at < offset + size:
+            end = min([offset + size, at + (step or size), *(cut for cut in cuts if cut > at)])
+            found.append(Digested(at, end - at, hashlib.sha256(image[at:end]).hexdigest()))
+            at = end
+    return found
