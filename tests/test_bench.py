@@ -1,0 +1,40 @@
+"""The bench measures what it says: all of a process tree's memory, and edits that really reach the image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from building import small_disk
+from image.made_disks import Disk, noise, tool
+
+from bench import edit_base
+from bench.row import timed
+from imagesmith.model import Digest
+
+HOLDS = "import subprocess, sys, time; kept = bytearray(b'x' * ({size} << 20)); {then}"
+SLEEP = "time.sleep(0.4)"
+
+
+def test_the_memory_of_a_program_and_of_what_it_starts_is_summed(tmp_path: Path) -> None:
+    inner = HOLDS.format(size=40, then=SLEEP)
+    outer = HOLDS.format(size=30, then=f"subprocess.run([sys.executable, '-c', {inner!r}])")
+    _, peak = timed([sys.executable, "-c", outer], tmp_path)
+    assert 70 <= peak < 130
+
+
+def test_our_side_of_the_edit_case_puts_every_file(tmp_path: Path) -> None:
+    disk = small_disk(tmp_path)
+    files, target = tmp_path / "files", tmp_path / "node.img"
+    files.mkdir()
+    for name in ("small0", "small1", "large"):
+        (files / name).write_bytes(noise(5000, len(name) + ord(name[-1])))
+    digest = Digest.of((files / "large").read_bytes())
+    timed([sys.executable, edit_base.OURS, disk.path, target, files, digest], tmp_path)
+    made = Disk(target, disk.offsets, disk.sizes)
+    assert b"cgroup_memory=1" in made.on_fat("/cmdline.txt")
+    for name in ("small0", "small1"):
+        assert made.on_fat(f"/{name}") == (files / name).read_bytes()
+    for path, name in (("/etc/bench/small1", "small1"), ("/usr/local/bin/large", "large")):
+        tool("debugfs", "-R", f"dump {path} {tmp_path}/back", f"{target}?offset={made.offsets['root']}")
+        assert (tmp_path / "back").read_bytes() == (files / name).read_bytes()
