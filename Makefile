@@ -20,7 +20,7 @@ demo: system $(VENV)/ready ## build and boot an x86 server and worker: no board,
 	$(IMAGESMITH) boot qemu-x86-server --output $(DEMO)
 	$(IMAGESMITH) boot qemu-x86-worker --output $(DEMO)
 
-check: $(VENV)/ready ## lint, types, scripts and the pure tests, under a minute
+check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
