@@ -41,7 +41,7 @@ def _mounted(proc: Path) -> Iterator[str]:
             continue
         for line in lines:
             fields = line.split(" ")
-            if len(fields) < 10 or "-" not in fields or not is_system_place(_unescape(fields[4])):
+            if len(fields) < 10 or "-" not in fields or not is_system_place(unescape(fields[4])):
                 continue
             dash = fields.index("-")
             if not fields[2].startswith("0:"):
@@ -49,7 +49,7 @@ def _mounted(proc: Path) -> Iterator[str]:
                 continue
             # A device number of 0:N says that the file system is not simply on one disk (btrfs, overlay, zfs).
             options = fields[dash + 3] if len(fields) > dash + 3 else ""
-            for path in (_unescape(fields[dash + 2]), *_layers(options)):
+            for path in (unescape(fields[dash + 2]), *_layers(options)):
                 yield from _number_of(path)
 
 
@@ -57,7 +57,7 @@ def _layers(options: str) -> Iterator[str]:
     for option in options.split(","):
         key, _, value = option.partition("=")
         if key in ("lowerdir", "upperdir"):
-            yield from (_unescape(path) for path in value.split(":") if path)
+            yield from (unescape(path) for path in value.split(":") if path)
 
 
 def _swapping(proc: Path) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _swapping(proc: Path) -> Iterator[str]:
         return
     for line in lines:
         if line.split():
-            yield from _number_of(_unescape(line.split()[0]))
+            yield from _number_of(unescape(line.split()[0]))
 
 
 def _number_of(path: str) -> Iterator[str]:
@@ -110,6 +110,6 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """mountinfo writes space, tab, newline and backslash as `\\040`."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
