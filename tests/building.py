@@ -57,6 +57,12 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
+    def result(self) -> Any:
+        """The answer of a --json run that went well."""
+        assert self.code == 0, self.out + self.err
+        return self.lines[-1]["result"]
+
+    @property
     def error(self) -> Any:
         return self.lines[-1]["error"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from building import INVENTORY, KEY, Workshop
+from image.made_disks import flip
 
 from imagesmith.formats import bmap, manifest
 from imagesmith.tools import TOOLS
@@ -116,11 +117,7 @@ def test_verify_agrees(built: Workshop) -> None:
 
 def test_verify_sees_one_flipped_bit(shop: Workshop) -> None:
     shop.build()
-    with (shop.out / "mine/mine.img").open("r+b") as file:
-        file.seek(shop.disk.offsets["root"] + 4096)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 1]))
+    flip(shop.out / "mine/mine.img", shop.disk.offsets["root"] + 4096)
     assert shop.run("verify", "out/mine/mine.img").code == 4
 
 

@@ -28,6 +28,7 @@ from faults.disks import (
     needs_root,
     random_bytes,
 )
+from image.made_disks import flip
 
 from imagesmith.errors import DeviceRefused, DigestMismatch, Interrupted
 from imagesmith.events import Event, Progress, unheard
@@ -249,11 +250,3 @@ def test_progress_counts_mapped_bytes(tmp_path: Path) -> None:
     for step in ("write", "read back"):
         last = [event for event in heard if isinstance(event, Progress) and event.step == step][-1]
         assert last.done == last.total == block_map.mapped_bytes
-
-
-def flip(image: Path, offset: int) -> None:
-    with image.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))

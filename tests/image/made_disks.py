@@ -58,6 +58,15 @@ class Disk:
         return subprocess.run(argv, env={**SBIN, "MTOOLS_SKIP_CHECK": "1"}, capture_output=True, check=True).stdout
 
 
+def flip(path: Path, offset: int) -> None:
+    """One bit of the byte at `offset` becomes another."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
 def make_tree(folder: Path) -> Path:
     """A root file system's files: /etc, merged /usr, links of every sort, something that compresses badly."""
     for name in ("etc/ssh", "usr/lib", "home", "var/lib", "boot", "root"):

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv lane@example"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left: its exit code, its answer and its telling."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> Any:
-        """The `result` object of a --json run."""
-        assert self.code == 0, self.out + self.err
-        return json.loads(self.out.splitlines()[-1])["result"]
-
+from building import KEY, Done
 
 Program = Callable[..., Done]
 

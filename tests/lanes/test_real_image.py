@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults.disks import loop_device
+from image.made_disks import flip
 from lanes.conftest import Program, run_program
 
 import imagesmith as package
@@ -35,11 +35,7 @@ def test_an_image_verifies_and_an_altered_one_does_not(imagesmith: Program, work
     assert imagesmith("verify", str(image)).code == 0
     altered = workshop / "altered"
     shutil.copytree(worker, altered, ignore=shutil.ignore_patterns("*.log"))
-    with (altered / image.name).open("r+b") as file:
-        file.seek(300 * 2**20)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 1]))
+    flip(altered / image.name, 300 * 2**20)
     assert imagesmith("verify", str(altered / image.name)).code == 4
     shutil.rmtree(altered)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from faults.badcard import bad_card
 from faults.disks import FAT, call, dirty_disk, image_of, listed, loop_device, make_image, map_of, needs_root
+from image.made_disks import flip
 
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, ReadbackDiffers, UsageError
 from imagesmith.events import unheard
@@ -35,14 +36,6 @@ def sealed(folder: Path, label: str = "gpt") -> Path:
 
 def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
 
 
 def test_a_sound_image_agrees_with_its_sums_and_its_map(tmp_path: Path) -> None:
