@@ -404,6 +404,8 @@ class ObtainedBase:
     packages: tuple[Package, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
     """The programs that made it, with their versions then; empty where it was not made here, or nobody noted them."""
+    published_size: int = 0
+    """Of the file as its publisher gave it; 0 for a base made here."""
 
 
 @dataclass(frozen=True, slots=True)

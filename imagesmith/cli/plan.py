@@ -14,7 +14,8 @@ from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Profile
 from imagesmith.planning.explain import describe, explain, explain_profile
 from imagesmith.profile.schema import did_you_mean
-from imagesmith.workflow.planned import lock_file, plan
+from imagesmith.sources.cache import Cache
+from imagesmith.workflow.planned import base_in_cache, lock_file, plan
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
 
@@ -106,11 +107,12 @@ def plan_command(choice: TargetChoice, as_json: bool) -> None:
       imagesmith plan qemu-x86-worker --set timezone=Europe/Berlin --json
     """
     build_plan = plan(wanted(choice), lock_file(choice), epoch=source_date_epoch())
-    facts = describe(build_plan)
+    cached = base_in_cache(build_plan, Cache.default())
+    facts = describe(build_plan, cached=cached)
     if as_json:
         answer(facts)
     else:
-        click.echo(explain(build_plan, facts["id"]), nl=False)
+        click.echo(explain(build_plan, facts["id"], cached=cached), nl=False)
 
 
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:

@@ -36,19 +36,22 @@ _LABEL = 14
 _PARTITIONS = {"boot": "the FAT boot partition", "esp": "the EFI system partition", "root": "the root partition"}
 
 
-def describe(plan: BuildPlan) -> dict[str, Any]:
-    """The plan as plain data with its id and what it fetches; file contents are told by digest and size."""
-    return {"id": plan_id(plan), "fetch_bytes": fetch_size(plan.base), "plan": to_plain(plan)}
+def describe(plan: BuildPlan, *, cached: bool = False) -> dict[str, Any]:
+    """The plan as plain data with its id and what it fetches; file contents are told by digest and size.
+
+    `cached` = its base is in the cache. `fetch_bytes` is None when the size is not known, 0 when nothing is fetched.
+    """
+    return {"id": plan_id(plan), "fetch_bytes": 0 if cached else fetch_size(plan.base), "plan": to_plain(plan)}
 
 
-def explain(plan: BuildPlan, identity: str) -> str:
-    """The plan in words; `identity` is its id. Several lines, the last one ended too."""
+def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
+    """The plan in words, several lines; `identity` is its id, `cached` = its base is in the cache."""
     joins = f"node of the cluster {plan.node.cluster}" if plan.node.cluster else "standalone: it joins nothing"
     lines = [
         f"{plan.name}: {plan.profile} ({plan.board}, {plan.architecture}), k3s {plan.role}, {joins}",
         *_labelled("plan", [identity]),
         *_labelled("builds on", _base(plan.base)),
-        *_labelled("fetches", [_fetches(plan.base)]),
+        *_labelled("fetches", [_fetches(plan.base, cached)]),
         *_labelled("network", _network(plan)),
         *_labelled("login", _login(plan)),
     ]
@@ -80,11 +83,11 @@ def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def fetch_size(base: Base) -> int:
-    """Bytes that the base weighs on the network, when nothing of it is in the cache; 0 when unknown or nothing."""
-    if isinstance(base.source, HttpSource):
-        return base.source.size
-    return base.source.download_size if isinstance(base.source, DebianSource) else 0
+def fetch_size(base: Base) -> int | None:
+    """Bytes that the base weighs on the network when it is not in the cache; 0 for a local file, None when unknown."""
+    if isinstance(base.source, FileSource):
+        return 0
+    return (base.source.size if isinstance(base.source, HttpSource) else base.source.download_size) or None
 
 
 def _base(base: Base) -> list[str]:
@@ -113,13 +116,18 @@ def _trust(source: HttpSource) -> str:
     return f"a signature of {what} by the key {keys}"
 
 
-def _fetches(base: Base) -> str:
-    if isinstance(base.source, FileSource):
-        return "nothing"
-    size = fetch_size(base)
-    amount = show_size(size) if size else "a file whose size its publisher tells at download"
-    about = "about " if isinstance(base.source, DebianSource) and size else ""
-    return f"{about}{amount}; nothing when it is in the cache"
+def _fetches(base: Base, cached: bool) -> str:
+    source, size = base.source, fetch_size(base)
+    if isinstance(source, FileSource):
+        return "nothing: the base is a local file"
+    if cached:
+        asks = isinstance(source, HttpSource) and source.checksums_url and not source.digest
+        newer = ", unless the publisher's list names a newer one" if asks else ""
+        return f"nothing: the base is in the cache{newer}"
+    if size is None:
+        return "an unknown amount: its publisher tells the size at download"
+    about = "about " if isinstance(source, DebianSource) else ""
+    return f"{about}{show_size(size)}: the base is not in the cache"
 
 
 def _network(plan: BuildPlan) -> list[str]:

@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import stat
 import tempfile
 import time
@@ -34,7 +33,7 @@ from imagesmith.errors import IOFailed
 from imagesmith.events import Listener, Noted, Progress, Warned, unheard
 from imagesmith.model import Digest
 from imagesmith.sources import owner
-from imagesmith.sources.disk import digest_of, failures
+from imagesmith.sources.disk import digest_of, failures, remove_tree
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 PART_KIND = "raw"
@@ -97,6 +96,13 @@ class Cache:
             os.utime(folder / "entry.json", follow_symlinks=False)
         return entry
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the entry is there, at once: its bytes are not compared, and this counts as no use of it."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            entry = self._read(kind, key)
+            return entry.path.lstat().st_size == entry.size
+        return False
+
     def entries(self) -> tuple[CacheEntry, ...]:
         """Every entry, the least recently used first; unreadable ones are left out."""
         found = []
@@ -141,7 +147,7 @@ class Cache:
                 with _flocked(top):  # so that no other process sweeps it before it is locked
                     self._sweep(top)
                     folder = Path(tempfile.mkdtemp(prefix=name, dir=top))
-                    leaving.callback(_remove_tree, folder)
+                    leaving.callback(remove_tree, folder)
                     self._give(folder)
                     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
                     leaving.callback(os.close, descriptor)
@@ -333,7 +339,7 @@ class Cache:
         for folder in top.iterdir():
             try:
                 with _flocked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    _remove_tree(folder)
+                    remove_tree(folder)
             except OSError:
                 continue  # in use, or not ours
 
@@ -378,21 +384,6 @@ def _take_place(made: Path, final: Path, old: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-        _remove_tree(old)
+        remove_tree(old)
         with suppress(FileNotFoundError):
             final.rename(old)
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a file or tree; read-only folders in it are no hindrance, what cannot go stays."""
-    if not path.is_dir() or path.is_symlink():
-        with suppress(OSError):
-            path.unlink()
-        return
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            inside = os.path.join(folder, name)  # noqa: PTH118
-            if not os.path.islink(inside):  # noqa: PTH114
-                with suppress(OSError):
-                    os.chmod(inside, 0o700)  # noqa: PTH101
-    shutil.rmtree(path, ignore_errors=True)

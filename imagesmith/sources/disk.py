@@ -1,12 +1,13 @@
-"""What the sources need beside `imagesmith.disk`: digests that step over holes, complaints that know of the cache."""
+"""What the sources need beside `imagesmith.disk`: digests over holes, complaints that know the cache, trees removed."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from imagesmith import disk
@@ -49,3 +50,18 @@ def feed_zeros(feed: Callable[[bytes], object], count: int) -> None:
         count -= CHUNK
     if count:
         feed(_ZEROS[:count])
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or tree; read-only folders in it are no hindrance, what cannot go stays."""
+    if not path.is_dir() or path.is_symlink():
+        with suppress(OSError):
+            path.unlink()
+        return
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            inside = os.path.join(folder, name)  # noqa: PTH118
+            if not os.path.islink(inside):  # noqa: PTH114
+                with suppress(OSError):
+                    os.chmod(inside, 0o700)  # noqa: PTH101
+    shutil.rmtree(path, ignore_errors=True)

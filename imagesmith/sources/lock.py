@@ -81,10 +81,11 @@ def locked(base: Base, lock: Lock, board: str) -> Base:
     )
 
 
-def entry_of(base: Base, obtained: ObtainedBase, *, size: int = 0) -> LockEntry:
-    """What to lock of a base that was just obtained. `size` is the published file's."""
+def entry_of(base: Base, obtained: ObtainedBase) -> LockEntry:
+    """What to lock of a base that was just obtained."""
     url = base.source.url if isinstance(base.source, HttpSource) else ""
-    return LockEntry(url, size, obtained.published, obtained.size, obtained.digest, obtained.epoch)
+    size, published = obtained.published_size, obtained.published
+    return LockEntry(url, size, published, obtained.size, obtained.digest, obtained.epoch)
 
 
 def encode(lock: Lock) -> str:

@@ -97,6 +97,17 @@ def obtain_http(
     return _obtained(entry, promise.trust, source.released)
 
 
+def in_cache(source: HttpSource, cache: Cache) -> bool:
+    """Whether the image is in the cache, so that a build fetches nothing, or just a checksum list to compare it with.
+
+    Looks only: no byte is compared, no network asked.
+    """
+    # What nobody vouches for is only ever there as taken with `insecure`.
+    reference = _reference(source, insecure=source.signature is None)
+    key = source.digest.hex if source.digest else cache.referred(reference)
+    return bool(key) and cache.has(KIND, key or "")
+
+
 def obtain_file(base: Base, *, cache: Cache, listener: Listener = unheard) -> ObtainedBase:
     """The raw image of a base whose source is a FileSource: a local file, compressed or not.
 
@@ -127,10 +138,7 @@ def obtain_file(base: Base, *, cache: Cache, listener: Listener = unheard) -> Ob
 
 def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
     """Why the file will be trusted; the order is the profile's digest, the publisher's signature, `insecure`."""
-    signature = source.signature
-    voucher = f"{signature.url} {' '.join(sorted(signature.fingerprints))}" if signature else "nobody"
-    name = hashlib.sha256(f"{source.url}\n{source.checksums_url}\n{voucher}\n{insecure}".encode()).hexdigest()
-    reference = f"url-{name}"
+    signature, reference = source.signature, _reference(source, insecure)
     if source.digest:
         return _Promise(source.digest, f"{source.digest.algorithm} pinned by profile or lock", reference)
     if signature and signature.covers == "file":
@@ -147,6 +155,14 @@ def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
         hint="give its digest in the profile; or take it unverified: --insecure-unverified, which with "
         "`imagesmith update` pins what comes now for all later builds",
     )
+
+
+def _reference(source: HttpSource, insecure: bool) -> str:
+    """The name in the cache of what a file of this address, trusted in this way, last became."""
+    signature = source.signature
+    voucher = f"{signature.url} {' '.join(sorted(signature.fingerprints))}" if signature else "nobody"
+    name = hashlib.sha256(f"{source.url}\n{source.checksums_url}\n{voucher}\n{insecure}".encode()).hexdigest()
+    return f"url-{name}"
 
 
 def _listed(source: HttpSource, signature: Signature | None, reference: str, way: _Way) -> _Promise:
@@ -311,7 +327,15 @@ def _obtained(entry: CacheEntry, trust: str, epoch: int) -> ObtainedBase:
     published = Digest.parse(str(entry.facts["published"]))
     modified = entry.facts.get("modified")
     epoch = epoch or (modified if isinstance(modified, int) else 0)
-    return ObtainedBase(entry.path, entry.size, entry.digest, published, epoch, trust or str(entry.facts["trust"]))
+    return ObtainedBase(
+        entry.path,
+        entry.size,
+        entry.digest,
+        published,
+        epoch,
+        trust or str(entry.facts["trust"]),
+        published_size=int(str(entry.facts.get("published_size", 0))),
+    )
 
 
 def _mismatch(found: Digest, promised: Digest, where: str) -> DigestMismatch:

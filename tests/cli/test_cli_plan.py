@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from imagesmith.cli.options import complete_target, json_option, target_argument, target_options
 from imagesmith.cli.plan import init_command, plan_command, profiles_group
 from imagesmith.errors import UsageError
+from imagesmith.model import Digest
+from imagesmith.sources.cache import Cache
 from imagesmith.workflow.target import TargetChoice, catalogue_near
 
 COMMANDS = {"init": init_command, "profiles": profiles_group, "plan": plan_command}
@@ -46,6 +48,21 @@ def test_plan_as_json_is_one_line():
     facts = json.loads(line)["result"]
     assert len(facts["id"]) == 64
     assert facts["plan"]["node"]["settings"]["timezone"] == "Europe/Berlin"
+
+
+def test_plan_looks_into_the_cache(inside, monkeypatch):
+    monkeypatch.setenv("IMAGESMITH_CACHE", str(inside / "cache"))
+    assert "fetches       525 MiB: the base is not in the cache" in run("plan", "rpi4-worker").output
+    assert not (inside / "cache").exists()
+    before = json.loads(run("plan", "rpi4-worker", "--json").output)["result"]
+    cache, digest = Cache(inside / "cache"), Digest.parse(before["plan"]["base"]["source"]["digest"])
+    with cache.scratch("raw", digest.hex) as folder:
+        (folder / "made").write_bytes(b"a base")
+        cache.publish("raw", digest.hex, folder / "made", Digest.of(b"a base"), {})
+    assert "fetches       nothing: the base is in the cache" in run("plan", "rpi4-worker").output
+    after = json.loads(run("plan", "rpi4-worker", "--json").output)["result"]
+    assert (before["fetch_bytes"], after["fetch_bytes"]) == (550466056, 0)
+    assert before["id"] == after["id"]
 
 
 def test_plan_takes_keys_from_a_file(inside):

@@ -11,6 +11,7 @@ from imagesmith.model import Base, DebianSource, Digest, FileSource, HttpSource,
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe, explain, explain_profile, fetch_size
 from imagesmith.secret import SecretRef
+from imagesmith.units import MiB
 from imagesmith.workflow.target import catalogue_near, resolve
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv"
@@ -85,7 +86,7 @@ def test_a_secret_is_told_by_name_only():
     ("source", "size"),
     [
         (HttpSource("https://example.org/a", size=5), 5),
-        (HttpSource("https://example.org/a"), 0),
+        (HttpSource("https://example.org/a"), None),
         (FileSource("a.img", Digest("sha256", "0" * 64)), 0),
     ],
 )
@@ -97,6 +98,32 @@ def test_a_debian_base_is_fetched_in_packages():
     base = resolve("qemu-x86-worker", cluster=None).base
     assert isinstance(base.source, DebianSource)
     assert fetch_size(base) == base.source.download_size > 0
+
+
+LISTED = HttpSource("https://example.org/a", checksums_url="https://example.org/SHA256SUMS")
+PINNED = HttpSource("https://example.org/a", digest=Digest("sha256", "0" * 64), size=3 * MiB)
+
+
+@pytest.mark.parametrize(
+    ("source", "cached", "said", "size"),
+    [
+        (PINNED, False, "3.0 MiB: the base is not in the cache", 3 * MiB),
+        (PINNED, True, "nothing: the base is in the cache\n", 0),
+        (LISTED, False, "an unknown amount: its publisher tells the size at download", None),
+        (LISTED, True, "nothing: the base is in the cache, unless the publisher's list names a newer one", 0),
+        (FileSource("a.img"), False, "nothing: the base is a local file", 0),
+    ],
+)
+def test_nothing_to_fetch_and_not_knowing_are_told_apart(source, cached, said, size):
+    made = replace(plan("qemu-x86-worker"), base=Base("b", "debian", source))
+    assert f"  fetches       {said}" in explain(made, "x", cached=cached)
+    assert describe(made, cached=cached)["fetch_bytes"] == size
+
+
+def test_packages_are_fetched_unless_the_base_is_in_the_cache():
+    made = plan("qemu-x86-worker")
+    assert "  fetches       about 300 MiB: the base is not in the cache" in explain(made, "x")
+    assert "  fetches       nothing: the base is in the cache\n" in explain(made, "x", cached=True)
 
 
 def test_the_plan_as_data_is_json_with_its_id():

@@ -9,7 +9,7 @@ from bootstrapping import PC, StandIn
 from imagesmith.errors import DigestMismatch, SourceUnreachable, UsageError
 from imagesmith.events import Event, Noted
 from imagesmith.model import Base, FileSource, ObtainedBase, Package
-from imagesmith.sources.bootstrap import obtain_debian, state_key
+from imagesmith.sources.bootstrap import in_cache, obtain_debian, state_key
 from imagesmith.sources.cache import Cache
 
 BASE = Base("debian", "debian", PC)
@@ -44,6 +44,16 @@ def test_the_second_time_needs_no_archive(archive: StandIn, cache: Cache) -> Non
     archive.fail("E: Temporary failure resolving\n")
     assert obtain(Cache(cache.root)) == first
     assert len(archive.runs) == TWICE
+
+
+def test_a_look_tells_whether_a_build_would_find_it(archive: StandIn, cache: Cache) -> None:
+    assert not in_cache(PC, "amd64", cache)
+    obtain(cache)
+    state = state_key(PC, "amd64", cache)
+    assert in_cache(PC, "amd64", cache)
+    assert in_cache(replace(PC, state=state), "amd64", cache)
+    assert not in_cache(replace(PC, state="0" * 64), "amd64", cache)
+    assert not in_cache(PC, "arm64", cache)
 
 
 def test_new_packages_are_not_looked_for_unless_asked(archive: StandIn, cache: Cache) -> None:

@@ -51,6 +51,21 @@ def test_what_is_published_is_got_again(cache: Cache) -> None:
     assert (entry.size, entry.digest, entry.facts) == (made.size, made.digest, {"why": "test"})
 
 
+def test_a_look_tells_what_is_there_and_makes_nothing(cache: Cache) -> None:
+    assert not cache.has("raw", "one")
+    assert not cache.root.exists()
+    path = _put(cache).path
+    os.utime(path.with_name("entry.json"), (1000, 1000))
+    assert cache.has("raw", "one")
+    assert cache.entries()[0].used == 1000
+    assert not cache.has("raw", "two")
+
+
+def test_a_look_sees_that_an_entry_is_not_whole(cache: Cache) -> None:
+    _altered(_put(cache).path, DATA[:-1])
+    assert not cache.has("raw", "one")
+
+
 def test_another_process_of_the_same_folder_finds_it(cache: Cache) -> None:
     _put(cache)
     program = f"from imagesmith.sources.cache import *; print(Cache(Path({str(cache.root)!r})).get('raw', 'one').size)"

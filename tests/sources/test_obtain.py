@@ -33,7 +33,7 @@ from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase,
 from imagesmith.sources import cache as cache_module
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.fetch import Patience
-from imagesmith.sources.obtain import obtain_file, obtain_http
+from imagesmith.sources.obtain import in_cache, obtain_file, obtain_http
 
 QUICK = Patience(attempts=2, pause_s=0.01, connect_s=2, stall_s=0.5)
 
@@ -86,6 +86,13 @@ class TestPinned:
         cache_module._checked.clear()
         assert _http(source, cache) == first
         assert len(server.seen) == 1
+
+    def test_how_large_the_published_file_is_is_told_also_later(
+        self, server: Server, cache: Cache, packed: bytes
+    ) -> None:
+        source = _pinned(server.file("/sized.img.xz", packed), packed)
+        for _ in ("fetched", "from the cache"):
+            assert _http(source, cache).published_size == len(packed)
 
     def test_sha512_pins_too(self, server: Server, cache: Cache, packed: bytes, image: bytes) -> None:
         digest = Digest("sha512", hashlib.sha512(packed).hexdigest())
@@ -345,6 +352,41 @@ class TestTrust:
         with pytest.raises(SignatureInvalid):
             _http(source, cache, keyrings=ring.parent)
         assert _gone(cache)
+
+
+class TestALook:
+    """Whether a build would find the image; nothing is asked of the network, nothing read or made."""
+
+    def test_a_pinned_one(self, server: Server, cache: Cache, packed: bytes) -> None:
+        source = _pinned(server.file("/look.img.xz", packed), packed)
+        assert not in_cache(source, cache)
+        assert server.seen == []
+        assert not cache.root.exists()
+        _http(source, cache)
+        assert in_cache(source, cache)
+        assert not in_cache(_pinned(source.url, packed[1:]), cache)
+
+    def test_one_that_is_known_by_its_address(
+        self, server: Server, cache: Cache, packed: bytes, signer: Signer, publisher: str
+    ) -> None:
+        ring = signer.keyring(publisher)
+        sig = server.file("/look/a.img.xz.sig", signer.sign(packed, publisher))
+        source = HttpSource(
+            server.file("/look/a.img.xz", packed), signature=Signature(sig, "file", (publisher,), ring.name)
+        )
+        assert not in_cache(source, cache)
+        _http(source, cache, keyrings=ring.parent)
+        assert in_cache(source, cache)
+        assert not in_cache(replace(source, url=server.url("/look/b.img.xz")), cache)
+        # Another key's word is another image, as far as anybody knows.
+        other = Signature(sig, "file", ("A" * 40,), ring.name)
+        assert not in_cache(replace(source, signature=other), cache)
+
+    def test_one_that_was_taken_unverified(self, server: Server, cache: Cache, packed: bytes) -> None:
+        source = HttpSource(server.file("/look.img.xz", packed))
+        assert not in_cache(source, cache)
+        _http(source, cache, insecure=True)
+        assert in_cache(source, cache)
 
 
 class TestFile:

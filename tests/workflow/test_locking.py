@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -65,6 +66,20 @@ def test_the_first_update_writes_the_lock(server: Server, cache: Cache, lock_pat
     assert (entry.url, entry.digest, entry.raw_size) == (server.url("/a.img"), Digest.of(data), len(data))
     assert f"{NAME}: digest nothing -> {Digest.of(data)}" in changes
     assert f"{NAME}: raw_size nothing -> 1.0 MiB" in changes
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the server tells it", "the server does not"])
+def test_the_size_of_the_published_file_is_locked(told: bool, server: Server, cache: Cache, lock_path: Path) -> None:
+    data = release(1)
+    packed = lzma.compress(data, preset=0)
+    url = server.on("/a.img.xz", lambda request: request.give(packed, **({} if told else {"Content_Length": ""})))
+    found = published(url, packed)
+    update(found, lock_path, cache)
+    entry = lock.read(lock_path).entries[NAME]
+    assert (entry.size, entry.raw_size) == (len(packed), len(data))
+    source = lock.locked(found.base, lock.read(lock_path), found.profile.board.name).source
+    assert isinstance(source, HttpSource)
+    assert source.size == len(packed)
 
 
 def test_a_second_update_changes_nothing(server: Server, cache: Cache, lock_path: Path) -> None:

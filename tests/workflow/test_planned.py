@@ -10,10 +10,13 @@ from building import KEY
 
 from imagesmith.errors import DocumentInvalid, UsageError
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import Digest, HttpSource
+from imagesmith.model import DebianSource, Digest, FileSource, HttpSource
+from imagesmith.sources.bootstrap.obtain import reference
+from imagesmith.sources.bootstrap.recipe import Recipe
+from imagesmith.sources.cache import Cache
 from imagesmith.sources.lock import Lock, LockEntry, encode
 from imagesmith.workflow.built import Built
-from imagesmith.workflow.planned import choice_of, current_plan_id, lock_file, plan, remembered
+from imagesmith.workflow.planned import base_in_cache, choice_of, current_plan_id, lock_file, plan, remembered
 from imagesmith.workflow.target import TargetChoice, wanted
 
 PI = TargetChoice("rpi4-worker", no_cluster=True)
@@ -72,6 +75,39 @@ def test_a_broken_lock_is_told_with_its_place(inside: Path) -> None:
 
 def test_the_epoch_is_a_part_of_the_plan(inside: Path) -> None:
     assert plan(wanted(PI), inside / "no.lock", epoch=5).epoch == 5
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def kept(cache: Cache, kind: str, key: str) -> None:
+    with cache.scratch(kind, key) as folder:
+        (folder / "made").write_bytes(b"a base")
+        cache.publish(kind, key, folder / "made", Digest.of(b"a base"), {})
+
+
+def test_a_publishers_image_is_looked_for_by_its_digest(inside: Path) -> None:
+    cache, made = Cache(inside / "cache"), plan(wanted(PI), locked(inside))
+    assert not base_in_cache(made, cache)
+    kept(cache, "raw", LOCKED.hex)
+    assert base_in_cache(made, cache)
+
+
+def test_a_debian_base_is_looked_for_by_what_its_recipe_became(inside: Path) -> None:
+    cache, made = Cache(inside / "cache"), plan(wanted(replace(PI, base="debian")), inside / "no.lock")
+    assert isinstance(made.base.source, DebianSource)
+    kept(cache, "debian", "0" * 64)
+    assert not base_in_cache(made, cache)
+    cache.refer(reference(Recipe.of(made.base.source, made.architecture)), "0" * 64)
+    assert base_in_cache(made, cache)
+
+
+def test_a_local_image_is_not_in_the_cache(inside: Path) -> None:
+    made = plan(wanted(PI), inside / "no.lock")
+    local = replace(made, base=replace(made.base, source=FileSource("a.img", LOCKED)))
+    cache = Cache(inside / "cache")
+    kept(cache, "raw", LOCKED.hex)
+    assert not base_in_cache(local, cache)
 
 
 # -- what is remembered ---------------------------------------------------------------------------

@@ -11,6 +11,6 @@ assemble.py    tar archives -> raw disk image, without root and without mounting
 hooks/         what is done inside the tree, as shell scripts
 """
 
-from imagesmith.sources.bootstrap.obtain import obtain_debian, state_key
+from imagesmith.sources.bootstrap.obtain import in_cache, obtain_debian, state_key
 
-__all__ = ["obtain_debian", "state_key"]
+__all__ = ["in_cache", "obtain_debian", "state_key"]

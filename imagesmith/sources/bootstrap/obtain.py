@@ -53,6 +53,12 @@ def state_key(source: DebianSource, architecture: Architecture, cache: Cache) ->
     return cache.referred(reference(Recipe.of(source, architecture))) or ""
 
 
+def in_cache(source: DebianSource, architecture: Architecture, cache: Cache) -> bool:
+    """Whether the cache has the base that a build would take, so that nothing is fetched. Looks only."""
+    key = source.state or state_key(source, architecture, cache)
+    return bool(key) and cache.has(KIND, key)
+
+
 def reference(recipe: Recipe) -> str:
     """The name in the cache that points at what a recipe last became."""
     return f"debian-{recipe.digest}"
