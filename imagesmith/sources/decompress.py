@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from imagesmith.events import Listener, Progress, unheard
 from imagesmith.model import Digest
 from imagesmith.sources import qcow2, xz_blocks
 from imagesmith.sources.content import HEAD, Format, detect, refuse_nested
-from imagesmith.sources.decoders import PIECE, decode
+from imagesmith.sources.decoders import decode
 from imagesmith.sources.disk import failures
 from imagesmith.sources.sparse import SparseTarget
 from imagesmith.sources.xz_parallel import expand_blocks, workers_for
+from imagesmith.sources.zip_member import only_member
 from imagesmith.streams import Counting, Peekable, Reader
 from imagesmith.units import GiB, MiB, show_size
 
@@ -108,7 +108,10 @@ def _expand_any(source: Reader, out: SparseTarget, guard: Guard, listener: Liste
     if name == "qcow2":
         return name, qcow2.expand(_descriptor(file), out, guard.check)
     if name == "zip":
-        return name, _serial(*_only_member(cast(io.BufferedReader, file)), out, guard, listener)
+        packed_whole = Counting(source)
+        packed_whole.count = os.fstat(_descriptor(file)).st_size  # it is there at once
+        pieces = only_member(cast(io.BufferedReader, file)).pieces()
+        return name, _serial(pieces, packed_whole, out, guard, listener)
     if name == "xz" and file is not None:
         descriptor = _descriptor(file)
         packed = os.fstat(descriptor).st_size
@@ -133,34 +136,6 @@ def _serial(raw: Iterator[bytes], packed: Counting, out: SparseTarget, guard: Gu
         out.written_up_to(size)
         listener(Progress("expand", size))
     return size
-
-
-def _only_member(file: io.BufferedReader) -> tuple[Iterator[bytes], Counting]:
-    """The pieces of a zip's one member. `packed` counts the archive's size at once: it is there whole."""
-    counting = Counting(cast(Reader, file))
-    counting.count = os.fstat(file.fileno()).st_size
-    try:
-        archive = zipfile.ZipFile(file)
-        members = [info for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise ContentMalformed(f"the zip archive is damaged: {error}", hint="fetch or copy it again") from error
-    if len(members) != 1:
-        names = ", ".join(info.filename for info in members[:3])
-        raise ContentMalformed(f"the zip archive holds {len(members)} files ({names} ...), not one image")
-    if members[0].flag_bits & 1:
-        raise ContentMalformed("the zip archive is encrypted", hint="unpack it yourself and give the image")
-    return _member_pieces(archive, members[0]), counting
-
-
-def _member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    try:
-        with archive.open(member) as inside:
-            while piece := inside.read(PIECE):
-                yield piece
-    except Exception as error:  # zipfile lets the errors of zlib, lzma and bz2 through, and its own
-        if isinstance(error, ContentMalformed):
-            raise
-        raise ContentMalformed(f"the zip archive is damaged: {error}", hint="fetch or copy it again") from error
 
 
 def _descriptor(file: io.IOBase | None) -> int:

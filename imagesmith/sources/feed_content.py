@@ -7,38 +7,34 @@ beginning to its end in one thread. Reads the descriptor that it is given.
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import Protocol
 
 from imagesmith.disk import extents
-from imagesmith.errors import ContentMalformed, DigestMismatch, IOFailed
+from imagesmith.errors import ContentMalformed
 from imagesmith.messages import Look
 from imagesmith.model import Digest
 from imagesmith.ring import SLOT
-from imagesmith.sources import zst_frame
+from imagesmith.sources import qcow2, zst_frame
 from imagesmith.sources.content import HEAD, Format, detect
 from imagesmith.sources.decoders import decode
 from imagesmith.sources.decompress import Guard
+from imagesmith.sources.feed_file import File, Pipe, check_digest
 from imagesmith.sources.feed_slots import Filler, Slots
-from imagesmith.sources.wanted import Wanted
+from imagesmith.sources.feed_xz import indexed
+from imagesmith.sources.wanted import Wanted, check_reach
+from imagesmith.sources.zip_member import only_member
 from imagesmith.streams import Counting, Hashing, Peekable, Reader
 from imagesmith.units import GiB, MiB
 
-SHOWN = MiB
-"""So many bytes of the raw image are looked at before anything is delivered."""
 MEMORY = 72 * MiB
 """What all decoders together may use: the dictionary of `xz -9`, so that this process stays at about 100 MiB."""
 MOST = 4096 * GiB
 """No image expands to more. The card's own size is the limit that matters, and the conductor knows it."""
 _ZEROS = bytes(SLOT)
-_AGAIN = "fetch or copy the image again"
-
 
 Begin = Callable[[], tuple[Iterator[bytes], Counting]]
 """Decoding from the start: pieces, and the count of packed bytes that were read for them."""
@@ -53,8 +49,8 @@ class Content(Protocol):
     again: bool
     """Whether it can be delivered more than once."""
 
-    def head(self) -> bytes:
-        """The raw image's first bytes, at most SHOWN. Called once, before `deliver`."""
+    def head(self, most: int) -> bytes:
+        """The raw image's first bytes, all or so many. Called once, before `deliver`."""
         ...
 
     def deliver(self, wanted: Wanted, slots: Slots) -> int:
@@ -66,24 +62,44 @@ def opened(look: Look) -> Content:
     """The image behind `look.descriptor`. Raises ContentMalformed on what is no image, IOFailed."""
     status = os.fstat(look.descriptor)
     if stat.S_ISREG(status.st_mode):
-        return of_file(File(look.descriptor, look.name))
+        return of_file(File(look.descriptor, look.name), look.digest)
     return of_stream(Pipe(look.descriptor), look.name, look.digest)
 
 
-def of_file(file: File) -> Content:
+def of_file(file: File, digest: str) -> Content:
+    """The image in a whole file; `digest` is promised of it as it lies, "" = nothing is."""
     name = detect(os.pread(file.descriptor, HEAD, 0), file.name)
-    if name == "raw":
-        return RawFile(file)
-    if name in ("zip", "qcow2"):
-        raise ContentMalformed(f"a {name} cannot be read", where=file.name, hint="convert")
-    size = zst_frame.raw_size_of(file.descriptor, file.size) if name == "zst" else 0
-    Guard(MOST, file.name).check(size, file.size)
+    content = _by_position(name, file) or _from_the_start(name, file)
+    Guard(MOST, file.name).check(0 if name == "raw" else content.size, file.size)
+    if digest:
+        file.digest(digest)
+    return content
+
+
+def _by_position(name: Format, file: File) -> Content | None:
+    match name:
+        case "raw":
+            return RawFile(file)
+        case "qcow2":
+            return Qcow2(file)
+        case "xz":
+            return indexed(file, MEMORY)
+    return None
+
+
+def _from_the_start(name: Format, file: File) -> Content:
+    if name == "zip":
+        member = only_member(file.reader())
+        whole = Counting(file.reader())
+        whole.count = file.size  # it is there at once
+        return Serial(name, lambda: (member.pieces(), whole), file.name, size=member.size, check=file.check, again=True)
 
     def begin() -> tuple[Iterator[bytes], Counting]:
         counting = Counting(file.reader())
         return decode(name, counting, memory=MEMORY), counting
 
-    return Serial(name, begin, file.name, size=size, again=True, check=file.check_unchanged)
+    size = zst_frame.raw_size_of(file.descriptor, file.size) if name == "zst" else 0
+    return Serial(name, begin, file.name, size=size, check=file.check, again=True)
 
 
 def of_stream(reader: Reader, where: str, digest: str) -> Content:
@@ -102,92 +118,6 @@ def of_stream(reader: Reader, where: str, digest: str) -> Content:
     return Serial(name, lambda: (decode(name, counting, memory=MEMORY), counting), where, check=check)
 
 
-def check_digest(promised: str, found: Digest, where: str) -> None:
-    """Raise DigestMismatch when a file as it lies, or came, is not the one that was promised."""
-    if Digest.parse(promised) != found:
-        raise DigestMismatch(f"its digest is {found}, not {promised} as was promised", where=where, hint=_AGAIN)
-
-
-# -- where packed bytes come from -----------------------------------------------------------------
-
-
-class File:
-    """A regular file that nobody should write to meanwhile. Read by position: its descriptor may be shared."""
-
-    def __init__(self, descriptor: int, name: str) -> None:
-        self.descriptor = descriptor
-        self.name = name
-        status = os.fstat(descriptor)
-        self.size = status.st_size
-        self._changed = status.st_mtime_ns
-
-    def reader(self) -> io.BufferedReader:
-        """The whole file from its beginning."""
-        return io.BufferedReader(_Positioned(self), 256 * 1024)
-
-    def read_at(self, view: memoryview, offset: int) -> int:
-        """Read some bytes, at least one. Raises IOFailed when the file has become shorter."""
-        count = os.preadv(self.descriptor, [view], offset)
-        if not count:
-            raise self.shorter(offset)
-        return count
-
-    def shorter(self, offset: int) -> IOFailed:
-        return IOFailed(
-            "the image ends here; it became shorter while it was read",
-            where=f"{self.name}, byte {offset}",
-            hint="do not build into it while it is flashed",
-        )
-
-    def check_unchanged(self) -> None:
-        """Raise IOFailed when the file is not what it was when it was opened."""
-        status = os.fstat(self.descriptor)
-        if status.st_size < self.size:
-            raise self.shorter(status.st_size)
-        if (status.st_size, status.st_mtime_ns) != (self.size, self._changed):
-            raise IOFailed(
-                "the image was written to while it was read",
-                where=self.name,
-                hint="do not build into it while it is flashed",
-            )
-
-
-class _Positioned(io.RawIOBase):
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence]
-        return self._at
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        left = self._file.size - self._at
-        if left <= 0 or not len(buffer):
-            return 0
-        count = self._file.read_at(memoryview(buffer)[:left], self._at)
-        self._at += count
-        return count
-
-
-class Pipe:
-    """A pipe, a socket, a terminal: what comes, until its end."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        with suppress(OSError):  # no pipe, or more than this user may have: only slower
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, MiB)
-
-    def read(self, size: int, /) -> bytes:
-        return os.read(self._descriptor, size)
-
-
 # -- the formats ----------------------------------------------------------------------------------
 
 
@@ -199,8 +129,8 @@ class RawFile:
         self._file = file
         self.size = file.size
 
-    def head(self) -> bytes:
-        return os.pread(self._file.descriptor, SHOWN, 0)
+    def head(self, most: int) -> bytes:
+        return os.pread(self._file.descriptor, most, 0)
 
     def deliver(self, wanted: Wanted, slots: Slots) -> int:
         check_reach(wanted, self.size, self._file.name)
@@ -213,7 +143,7 @@ class RawFile:
                     self._data(filler, first, last)
                     at = last
                 fill_zeros(filler, at, end)
-        self._file.check_unchanged()
+        self._file.check()
         return self.size
 
     def _data(self, filler: Filler, at: int, end: int) -> None:
@@ -248,13 +178,13 @@ class Serial:
         self._check = check
         self._started: tuple[Iterator[bytes], Counting] | None = None
 
-    def head(self) -> bytes:
+    def head(self, most: int) -> bytes:
         pieces, packed = self._begin()
         ahead: list[bytes] = []
-        while sum(map(len, ahead)) < SHOWN and (piece := next(pieces, b"")):
+        while sum(map(len, ahead)) < most and (piece := next(pieces, b"")):
             ahead.append(piece)
         self._started = chain(ahead, pieces), packed
-        return b"".join(ahead)[:SHOWN]
+        return b"".join(ahead)[:most]
 
     def deliver(self, wanted: Wanted, slots: Slots) -> int:
         pieces, packed = self._started or self._begin()
@@ -273,14 +203,35 @@ class Serial:
         return done
 
 
-def check_reach(wanted: Wanted, size: int, where: str) -> None:
-    """Raise ContentMalformed when the image has not all that is wanted."""
-    if wanted.reaches() > size:
-        raise ContentMalformed(
-            f"the image ends at byte {size}, but its block map goes on to {wanted.reaches()}: one of them is damaged",
-            where=where,
-            hint="fetch or copy the image again, with its block map",
-        )
+class Qcow2:
+    format: Format = "qcow2"
+    again = True
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self.size = qcow2.raw_size_of(file.descriptor)
+
+    def head(self, most: int) -> bytes:
+        head = bytearray(min(most, self.size))
+        for at, data in qcow2.clusters(self._file.descriptor, lambda start, end: start < most):
+            head[at : at + len(data)] = data
+        return bytes(head[:most])
+
+    def deliver(self, wanted: Wanted, slots: Slots) -> int:
+        check_reach(wanted, self.size, self._file.name)
+        done = 0
+        with Filler(slots, wanted) as filler:
+            for at, data in qcow2.clusters(self._file.descriptor, lambda start, end: any(wanted.within(start, end))):
+                self._zeros(filler, wanted, done, at)
+                filler.put(at, data)
+                done = at + len(data)
+            self._zeros(filler, wanted, done, self.size)
+        self._file.check()
+        return self.size
+
+    def _zeros(self, filler: Filler, wanted: Wanted, start: int, end: int) -> None:
+        for at, last in wanted.within(start, end):
+            fill_zeros(filler, at, last)
 
 
 def fill_zeros(filler: Filler, at: int, end: int) -> None:

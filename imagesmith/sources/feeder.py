@@ -26,6 +26,10 @@ from imagesmith.sources.feed_content import Content, opened
 from imagesmith.sources.feed_digests import Follower, InOrder, Promises, Runs, several_runs
 from imagesmith.sources.feed_slots import Slots, Stopped
 from imagesmith.sources.wanted import Wanted
+from imagesmith.units import MiB
+
+_SHOWN = MiB
+"""So many bytes of the raw image are looked at before anything is delivered."""
 
 
 class Feeder:
@@ -79,7 +83,7 @@ class Feeder:
     def _open(self, look: Look) -> None:
         self._look = look
         self._content = content = opened(look)
-        head = content.head()
+        head = content.head(_SHOWN)
         if content.format != "raw":
             refuse_nested(head[:HEAD], look.name)
         self._ring.slot(0)[: len(head)] = head

@@ -2,7 +2,7 @@
 
 Own reader rather than qemu-img: no program to install for a fetch, and an image from the network can never make it open
 another file (backing and external data files are refused). Layout: QEMU's docs/interop/qcow2.txt. Called by
-`decompress`; reads one descriptor, writes one SparseTarget.
+`decompress` and `feed_content`; reads one descriptor, writes one SparseTarget.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imagesmith.errors import ContentMalformed
@@ -31,6 +31,10 @@ _CORRUPT, _EXTERNAL, _COMPRESSION, _EXTENDED_L2 = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 _DIRTY = 1
 
 
+Cluster = tuple[int, bytes]
+"""Offset in the raw image, and its bytes: none when they are zeros."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Header:
     cluster_bits: int
@@ -46,26 +50,37 @@ def expand(descriptor: int, out: SparseTarget, check: Callable[[int, int], None]
 
     `check(raw, packed)` is asked before anything is written.
     """
+    size = raw_size_of(descriptor)
+    check(size, os.fstat(descriptor).st_size)
+    for at, data in clusters(descriptor):
+        out.write_at(at, data)
+        out.written_up_to(at + len(data))
+    return size
+
+
+def raw_size_of(descriptor: int) -> int:
+    """Of the raw image, bytes. Raises ContentMalformed on what this reader does not read."""
+    return _header(os.pread(descriptor, 112, 0)).size
+
+
+def clusters(descriptor: int, wants: Callable[[int, int], bool] = lambda start, end: True) -> Iterator[Cluster]:
+    """What is allocated, in rising order; all else is zeros. Raises ContentMalformed.
+
+    `wants(start, end)` tells whether a stretch of the raw image is to be read at all.
+    """
     header = _header(os.pread(descriptor, 112, 0))
-    check(header.size, os.fstat(descriptor).st_size)
     cluster = 1 << header.cluster_bits
     per_table = cluster // 8
     covered = cluster * per_table
     l1 = _table(descriptor, header.l1_offset, header.l1_entries)
-    for number, entry in enumerate(l1):
-        start = number * covered
-        if start >= header.size:
-            break
-        if entry & _OFFSET:
-            for index, place in enumerate(_table(descriptor, entry & _OFFSET, per_table)):
-                at = start + index * cluster
-                if at >= header.size:
-                    break
-                if place & ~(1 << 63):
-                    needed = min(cluster, header.size - at)
-                    out.write_at(at, _cluster(descriptor, header, place, needed)[:needed])
-        out.written_up_to(min(start + covered, header.size))
-    return header.size
+    for start, entry in zip(range(0, header.size, covered), l1, strict=False):
+        if not entry & _OFFSET or not wants(start, start + covered):
+            continue
+        places = _table(descriptor, entry & _OFFSET, per_table)
+        for at, place in zip(range(start, header.size, cluster), places, strict=False):
+            if place & ~(1 << 63) and wants(at, at + cluster):
+                needed = min(cluster, header.size - at)
+                yield at, _cluster(descriptor, header, place, needed)[:needed]
 
 
 def _header(data: bytes) -> _Header:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
+from imagesmith.errors import ContentMalformed
 from imagesmith.messages import Deliver, Place, Promised
 
 OPEN = 1 << 62
@@ -20,6 +21,8 @@ class Wanted:
 
     def __init__(self, order: Deliver) -> None:
         self.everything = order.everything
+        self.promised = not order.everything and all(sha256 for _, _, sha256 in order.spans)
+        """Every wanted byte is compared with a digest that came with the image."""
         spans: tuple[Promised, ...] = ((0, OPEN, ""),) if order.everything else order.spans
         cuts = sorted(set(order.cuts))
         self.segments: list[Place] = []
@@ -47,3 +50,13 @@ class Wanted:
     def reaches(self) -> int:
         """Where the last wanted byte ends, which the image must have; 0 when it may end anywhere."""
         return 0 if self.everything or not self.segments else self.segments[-1][1]
+
+
+def check_reach(wanted: Wanted, size: int, where: str) -> None:
+    """Raise ContentMalformed when the image has not all that is wanted."""
+    if wanted.reaches() > size:
+        raise ContentMalformed(
+            f"the image ends at byte {size}, but its block map goes on to {wanted.reaches()}: one of them is damaged",
+            where=where,
+            hint="fetch or copy the image again, with its block map",
+        )

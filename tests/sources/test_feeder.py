@@ -5,9 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import random
 import signal
 import subprocess
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +24,29 @@ from imagesmith.messages import Batch, Deliver, Look
 from imagesmith.units import KiB, MiB
 
 CHANCE = random.Random(11)
-IMAGE = b"\xeb\x63\x90" + CHANCE.randbytes(3 * MiB + 17) + bytes(2 * MiB) + CHANCE.randbytes(9 * MiB + 1000)
+IMAGE = b"\xeb\x63\x90" + CHANCE.randbytes(3 * MiB + 17) + bytes(2 * MiB) + CHANCE.randbytes(9 * MiB + 1004)
 SHA = hashlib.sha256(IMAGE).hexdigest()
 SPANS = ((0, 64 * KiB), (64 * KiB, 4096), (1 * MiB, 3 * MiB), (5 * MiB, 5 * MiB), (len(IMAGE) - 4001, 4001))
 
 
 def xz(data: bytes, *options: str) -> bytes:
     return subprocess.run(["xz", "-c", "-0", *options], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def zipped(data: bytes, *more: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in ("disk.img", *more):
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def qcow2(data: bytes, *options: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = Path(folder, "raw"), Path(folder, "qcow2")
+        raw.write_bytes(data)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, out], check=True)
+        return out.read_bytes()
 
 
 PACKERS = {
@@ -40,8 +59,12 @@ PACKERS = {
     "zst": zstd.compress,
     "zst frames": lambda data: zstd.compress(data[:9]) + b"\x50\x2a\x4d\x18\x03\0\0\0abc" + zstd.compress(data[9:]),
     "bz2": lambda data: bz2.compress(data, 1),
+    "zip": zipped,
+    "qcow2": qcow2,
+    "qcow2 packed": lambda data: qcow2(data, "-c"),
 }
-SIZE_KNOWN = {"raw", "zst"}
+SIZE_KNOWN = {"raw", "xz", "xz blocks", "xz odd blocks", "xz streams", "zst", "zip", "qcow2", "qcow2 packed"}
+FROM_FILES = ("zip", "qcow2", "qcow2 packed")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +81,11 @@ def from_file(path: Path, slots: int = 6, **look: str) -> Iterator[Feeding]:
     with path.open("rb") as file, feeding(file.fileno(), slots) as feeder:
         feeder.look(Look(path.name, file.fileno(), **look))
         yield feeder
+
+
+@pytest.fixture(params=[name for name in PACKERS if name not in FROM_FILES])
+def streamed(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=PACKERS)
@@ -107,9 +135,9 @@ def piped(*argv: object) -> Iterator[tuple[Feeding, int]]:
             yield feeder, number
 
 
-def test_everything_comes_through_a_pipe(packed: dict[str, Path], packer: str) -> None:
-    digest = f"sha256:{hashlib.sha256(packed[packer].read_bytes()).hexdigest()}"
-    with piped("cat", packed[packer]) as (feeder, number):
+def test_everything_comes_through_a_pipe(packed: dict[str, Path], streamed: str) -> None:
+    digest = f"sha256:{hashlib.sha256(packed[streamed].read_bytes()).hexdigest()}"
+    with piped("cat", packed[streamed]) as (feeder, number):
         found = feeder.look(Look("-", number, digest=digest))
         assert (found.size, found.again, feeder.head) == (0, False, IMAGE[:MiB])
         got = feeder.deliver(everything=True, step=MiB)
@@ -117,8 +145,8 @@ def test_everything_comes_through_a_pipe(packed: dict[str, Path], packer: str) -
         assert (got.end.size, got.end.sha256) == (len(IMAGE), SHA)
 
 
-def test_a_pipe_that_is_not_what_was_promised_is_told(packed: dict[str, Path], packer: str) -> None:
-    with piped("cat", packed[packer]) as (feeder, number):
+def test_a_pipe_that_is_not_what_was_promised_is_told(packed: dict[str, Path], streamed: str) -> None:
+    with piped("cat", packed[streamed]) as (feeder, number):
         feeder.look(Look("-", number, digest=f"sha512:{'0' * 128}"))
         with pytest.raises(DigestMismatch, match="as was promised"):
             feeder.deliver(spans=((0, 4096, ""),), step=MiB)
@@ -131,6 +159,7 @@ def test_slots_may_be_freed_in_any_order(packed: dict[str, Path], packer: str, s
         assert got.spans() == [(0, IMAGE)]
 
 
+@pytest.mark.parametrize("packer", ["raw", "xz blocks", "gz", "qcow2"])
 def test_a_full_ring_makes_it_wait(packed: dict[str, Path], packer: str) -> None:
     with from_file(packed[packer], 4) as feeder:
         feeder.link.send(Deliver(everything=True, step=MiB))
