@@ -53,6 +53,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("xz", "xz-utils", "compresses images as .xz", (5, 2)),
         Tool("gpgv", "gpgv", "checks publishers' OpenPGP signatures"),
         Tool("lsblk", "util-linux", "lists disks and cards"),
+        Tool("blkid", "util-linux", "tells what is on cards where udev does not run"),
         Tool("umount", "mount", "unmounts cards before they are written"),
         Tool("qemu-system-x86_64", "qemu-system-x86", "boots x86 images", (10,)),
         Tool("qemu-system-aarch64", "qemu-system-arm", "boots ARM images", (10,)),

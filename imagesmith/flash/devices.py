@@ -1,7 +1,7 @@
 """The disks and cards that this machine has: what they are, what is on them, who uses them.
 
-Called by `workflow` and `cli`. Reads lsblk, /sys, /proc and /dev/disk/by-id, needs no udev; of a card's FAT it reads
-the tables. What it returns is a report that may be old by the time a device is opened: `flash.medium` checks again.
+Called by `workflow` and `cli`. Reads lsblk, /sys, /proc and /dev/disk/by-id, and of cards a few blocks (see
+`flash.recognise`); needs no udev. It is a report that may be old by the time a device is opened: `flash.medium` checks again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from imagesmith.errors import DeviceRefused, IOFailed
+from imagesmith.flash.recognise import is_known_to_udev, probed, with_usage
 from imagesmith.flash.system import is_system_place, system_numbers
-from imagesmith.formats.fat_usage import used_bytes
 from imagesmith.model import Device, FileSystem
 from imagesmith.planning.refusals import is_fixed
 from imagesmith.tools import ToolFailed, run
@@ -38,8 +38,12 @@ def list_devices() -> tuple[Device, ...]:
         text = run(lsblk_argv(), expect=(0, 32, 64), timeout_s=30).text
     except ToolFailed as error:
         raise IOFailed(str(error), hint="does `lsblk` work by itself?") from error
-    names = _stable_names()
-    return tuple(_with_sysfs(device, names) for device in parse_lsblk(text, system_numbers()))
+    system, names = system_numbers(), _stable_names()
+    devices = parse_lsblk(text, system)
+    unknown = [device for device in devices if _is_unknown(device, devices)]
+    if unknown:
+        devices = parse_lsblk(text, system, {device.number: probed(device.path) for device in unknown})
+    return tuple(_with_sysfs(device, names) for device in devices)
 
 
 def find_device(path: str, devices: Collection[Device]) -> Device:
@@ -89,21 +93,37 @@ def file_as_device(path: str) -> Device:
     return Device(path, Path(path).name, "file", status.st_size, model="a regular file", read_only=not writable)
 
 
-def parse_lsblk(text: str, system_mounts: Collection[str]) -> tuple[Device, ...]:
+def parse_lsblk(
+    text: str, system_mounts: Collection[str], found: Mapping[str, tuple[str, str]] | None = None
+) -> tuple[Device, ...]:
     """Devices from lsblk's JSON, disks before their partitions, each told once.
 
     `system_mounts` are kernel numbers (`8:2`) of the devices that the system's mounts stand on, for what lsblk does
     not show. A disk holds the system when it, or anything stacked on it, is such a device or is mounted as one.
+    `found` are kinds and labels by kernel number, of devices whose content lsblk does not tell.
     Raises IOFailed when this is not lsblk's JSON.
     """
     try:
         trees = json.loads(text)["blockdevices"] if text.strip() else []
-        found = [device for tree in trees for device in _from_tree(tree, system_mounts)]
+        told = [device for tree in trees for device in _from_tree(_filled(tree, found or {}), system_mounts)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IOFailed(
             f"lsblk's answer is not understood: {error!r}", hint="util-linux 2.37 or newer is needed"
         ) from error
-    return tuple({device.number: device for device in reversed(found)}.values())[::-1]
+    return tuple({device.number: device for device in reversed(told)}.values())[::-1]
+
+
+def _filled(node: Mapping[str, Any], found: Mapping[str, tuple[str, str]]) -> Mapping[str, Any]:
+    kind, label = found.get(str(node.get("maj:min")), (node.get("fstype"), node.get("label")))
+    children = [_filled(child, found) for child in node.get("children") or ()]
+    return {**node, "fstype": kind, "label": label, "children": children}
+
+
+def _is_unknown(device: Device, devices: Collection[Device]) -> bool:
+    """Whether it is a card or a part of one, of whose content lsblk tells nothing for want of udev."""
+    whole = next((disk for disk in devices if disk.path == device.parent), device)
+    told = any(one.name == device.name for one in device.filesystems)
+    return not told and device.size > 0 and not is_fixed(whole) and not is_known_to_udev(device.number)
 
 
 def _from_tree(tree: Mapping[str, Any], system: Collection[str]) -> Iterator[Device]:
@@ -174,7 +194,7 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]]) -> Device:
     return replace(
         device,
         model=device.model or _card_model(disk),
-        filesystems=device.filesystems if is_fixed(device) else tuple(map(_with_usage, device.filesystems)),
+        filesystems=device.filesystems if is_fixed(device) else tuple(map(with_usage, device.filesystems)),
         read_only=device.read_only or _first_line(node / "ro") == "1",
         diskseq=int(_first_line(disk / "diskseq") or 0),
         holders=(*device.holders, *named),
@@ -187,17 +207,6 @@ def _card_model(disk: Path) -> str:
     name, kind = _word(_first_line(disk / "device" / "name")), _first_line(disk / "device" / "type")
     words = {"SD": "SD card", "MMC": "eMMC"}.get(kind, "")
     return " ".join(word for word in (name, words) if word) if words else ""
-
-
-def _with_usage(one: FileSystem) -> FileSystem:
-    """A camera's card has no label either: only its own tables tell that it is not empty."""
-    if one.kind not in ("vfat", "exfat"):
-        return one
-    try:
-        with Path("/dev", one.name).open("rb", buffering=0) as file:
-            return replace(one, used=used_bytes(lambda offset, size: os.pread(file.fileno(), size, offset)))
-    except OSError:
-        return one  # not ours to read, or gone again
 
 
 def _mapped_name(holder: str) -> str:
