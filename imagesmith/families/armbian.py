@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.families.payload_files import enabled, first_boot, locale_source
 from imagesmith.families.promises import first_boot_promises
 from imagesmith.model import Edit, EnsureLine, Link, Node, Promise, PutFile, Remove
@@ -22,21 +22,21 @@ class Armbian:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
+    def edits(self, given: Given) -> tuple[Edit, ...]:
         return (
             *_no_questions(),
-            *_names(wanted.node),
-            PutFile("root", "/etc/netplan/90-imagesmith.yaml", wanted.documents.network_config, 0o600),
+            *_names(given.node),
+            PutFile("root", "/etc/netplan/90-imagesmith.yaml", given.documents.network_config, 0o600),
             # The image's root password is known to everybody, until the account step locks it.
             PutFile("root", "/etc/ssh/sshd_config.d/10-imagesmith.conf", _SSHD),
             enabled("ssh.service"),
             # The boot script then adds cgroup_enable=memory, which k3s needs.
             EnsureLine("root", "/boot/armbianEnv.txt", "docker_optimizations=on"),
-            *first_boot(wanted),
+            *first_boot(given),
         )
 
-    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
-        return first_boot_promises(wanted)
+    def promises(self, given: Given) -> tuple[Promise, ...]:
+        return first_boot_promises(given)
 
 
 def _no_questions() -> tuple[Edit, ...]:

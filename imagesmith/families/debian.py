@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.families.payload_files import cgroup_words, cloud_init, enabled, first_boot, locale_source
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import Base, DebianSource, Edit, Promise, Remove
@@ -20,21 +20,21 @@ class Debian:
     wired = "e*"
     proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt and raspi3b"
 
-    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
+    def edits(self, given: Given) -> tuple[Edit, ...]:
         return (
-            *cloud_init(wanted, CLOUD_CFG),
+            *cloud_init(given, CLOUD_CFG),
             enabled("systemd-networkd.service"),
             Remove("root", WAIT_ONLINE),
             enabled("ssh.service"),
-            *locale_source(wanted.node.settings.locale),
-            *first_boot(wanted),
-            *_kernel_words(wanted.base),
+            *locale_source(given.node.settings.locale),
+            *first_boot(given),
+            *_kernel_words(given.base),
         )
 
-    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
+    def promises(self, given: Given) -> tuple[Promise, ...]:
         return (
-            *first_boot_promises(wanted),
-            *cloud_init_promises(wanted),
+            *first_boot_promises(given),
+            *cloud_init_promises(given),
             Promise("unit.systemd-networkd.service", "equals", "active", "it brings the network up"),
             Promise("unit.systemd-timesyncd.service", "equals", "active", "it keeps the clock"),
         )

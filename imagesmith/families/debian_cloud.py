@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.families.payload_files import cloud_init, first_boot, locale_source
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import Edit, Promise
@@ -16,12 +16,12 @@ class DebianCloud:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
+    def edits(self, given: Given) -> tuple[Edit, ...]:
         return (
-            *cloud_init(wanted, CLOUD_CFG),
-            *locale_source(wanted.node.settings.locale),
-            *first_boot(wanted),
+            *cloud_init(given, CLOUD_CFG),
+            *locale_source(given.node.settings.locale),
+            *first_boot(given),
         )
 
-    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
-        return (*first_boot_promises(wanted), *cloud_init_promises(wanted))
+    def promises(self, given: Given) -> tuple[Promise, ...]:
+        return (*first_boot_promises(given), *cloud_init_promises(given))

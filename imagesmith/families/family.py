@@ -9,7 +9,7 @@ from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Pr
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Given:
     """The node that an image is to become, and what it is made of."""
 
     node: Node
@@ -20,7 +20,7 @@ class Wanted:
 
 
 class Family(Protocol):
-    """Pure: what is wanted decides the edits, in the order in which they are to be made, and the promises."""
+    """Pure: what is given decides the edits, in the order in which they are to be made, and the promises."""
 
     @property
     def name(self) -> str:
@@ -37,6 +37,6 @@ class Family(Protocol):
         """What of it has been booted, one clause for `profiles show`."""
         ...
 
-    def edits(self, wanted: Wanted) -> tuple[Edit, ...]: ...
+    def edits(self, given: Given) -> tuple[Edit, ...]: ...
 
-    def promises(self, wanted: Wanted) -> tuple[Promise, ...]: ...
+    def promises(self, given: Given) -> tuple[Promise, ...]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.model import (
     Documents,
     Edit,
@@ -31,22 +31,22 @@ def step_names(materials: Materials) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(_STEPS) for name in materials.files if name.startswith(_STEPS)))
 
 
-def first_boot(wanted: Wanted) -> tuple[Edit, ...]:
+def first_boot(given: Given) -> tuple[Edit, ...]:
     """Scripts, units (enabled), node.conf, keys and the file whose time stamp is the image's epoch."""
-    node, files = wanted.node, wanted.materials.files
+    node, files = given.node, given.materials.files
     edits: list[Edit] = [
         PutFile("root", f"{LIBRARY}/lib.sh", files["firstboot/lib.sh"]),
         PutFile("root", f"{LIBRARY}/run", files["firstboot/run"], 0o755),
         PutFile("root", f"{LIBRARY}/report", files["firstboot/report"], 0o755),
     ]
-    for step in step_names(wanted.materials):
+    for step in step_names(given.materials):
         edits.append(PutFile("root", f"{LIBRARY}/steps/{step}", files[_STEPS + step], 0o755))
     for unit in ("imagesmith-firstboot.service", "imagesmith-report.service"):
         edits.append(PutFile("root", f"{UNITS}/{unit}", files[f"firstboot/{unit}"]))
         edits.append(enabled(unit))
     keys = "".join(f"{key}\n" for key in node.settings.ssh_keys)
     edits += [
-        PutFile("root", "/etc/imagesmith/node.conf", wanted.documents.node_conf),
+        PutFile("root", "/etc/imagesmith/node.conf", given.documents.node_conf),
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
         PutFile("root", "/etc/systemd/zram-generator.conf", zram_conf(node.settings.zram_percent)),
         # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
@@ -71,7 +71,7 @@ def enabled(unit: str) -> Link:
     return Link("root", f"{WANTED}/{unit}", f"{UNITS}/{unit}")
 
 
-def cloud_init(wanted: Wanted, settings: str) -> tuple[Edit, ...]:
+def cloud_init(given: Given, settings: str) -> tuple[Edit, ...]:
     """An image's own cloud-init made this node's: no identity left of before, its seed on ext4, nobody else asked.
 
     `settings` is the path for cloud-init's settings, to be read after the image's own.
@@ -79,8 +79,8 @@ def cloud_init(wanted: Wanted, settings: str) -> tuple[Edit, ...]:
     return (
         *no_identity(),
         MakeDir("root", SEED, 0o700),
-        *seed(wanted.documents),
-        PutFile("root", settings, wanted.materials.files["cloud-init/cloud.cfg"]),
+        *seed(given.documents),
+        PutFile("root", settings, given.materials.files["cloud-init/cloud.cfg"]),
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.model import Node, Promise
 
 STEPS = ("10-clock", "15-account", "20-grow-root", "30-identity", "40-time-sync", "50-card-life", "60-watchdog")
 """The steps of firstboot/steps; a test holds the two equal."""
 
 
-def first_boot_promises(wanted: Wanted) -> tuple[Promise, ...]:
+def first_boot_promises(given: Given) -> tuple[Promise, ...]:
     """Promises that hold whatever the family."""
-    node = wanted.node
+    node = given.node
     promises = [
         Promise("hostname", "equals", node.name, "the node is known by its name"),
         Promise("failed_units", "equals", "", "nothing failed to start"),
@@ -26,7 +26,7 @@ def first_boot_promises(wanted: Wanted) -> tuple[Promise, ...]:
     ]
     promises += [Promise(f"step.{step}", "equals", "done", "the first boot's step succeeded") for step in STEPS]
     promises += _card_life(node)
-    machine = wanted.profile.board.machine
+    machine = given.profile.board.machine
     if machine is not None and machine.network != "none":
         promises.append(_address(node))
     if node.settings.time_servers:
@@ -52,9 +52,9 @@ def _address(node: Node) -> Promise:
     return Promise("address", "present", "", "the machine has a network")
 
 
-def cloud_init_promises(wanted: Wanted) -> tuple[Promise, ...]:
+def cloud_init_promises(given: Given) -> tuple[Promise, ...]:
     """What an image with cloud-init promises beside."""
-    settings = wanted.node.settings
+    settings = given.node.settings
     return (
         Promise("timezone", "equals", settings.timezone, "the node's time is told in its zone"),
         Promise("locale", "equals", settings.locale, "the node speaks its language"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.families.payload_files import cgroup_words, enabled, first_boot, locale_source, seed
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import Edit, Promise, PutFile
@@ -16,16 +16,16 @@ class RaspiosCloudinit:
     wired = "wired"
     proven = "not booted yet"
 
-    def edits(self, wanted: Wanted) -> tuple[Edit, ...]:
+    def edits(self, given: Given) -> tuple[Edit, ...]:
         return (
-            *seed(wanted.documents, "boot", ""),
+            *seed(given.documents, "boot", ""),
             # SSH is off in the image as published; either of these turns it on.
             PutFile("boot", "/ssh", b""),
             enabled("ssh.service"),
             *cgroup_words("boot", "/cmdline.txt"),
-            *locale_source(wanted.node.settings.locale),
-            *first_boot(wanted),
+            *locale_source(given.node.settings.locale),
+            *first_boot(given),
         )
 
-    def promises(self, wanted: Wanted) -> tuple[Promise, ...]:
-        return (*first_boot_promises(wanted), *cloud_init_promises(wanted))
+    def promises(self, given: Given) -> tuple[Promise, ...]:
+        return (*first_boot_promises(given), *cloud_init_promises(given))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.model import Base, BuildPlan, Materials, Node, Profile
 from imagesmith.planning.payload import documents
 
@@ -26,7 +26,7 @@ def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *
     # Said outright, so that choosing the default by name gives the same plan as not choosing.
     node = replace(node, profile=profile.name, base=base.name)
     family = family_named(base.family)
-    wanted = Wanted(node, profile, base, documents(node, profile, materials), materials)
+    given = Given(node, profile, base, documents(node, profile, materials), materials)
     return BuildPlan(
         name=node.name,
         node=node,
@@ -35,8 +35,8 @@ def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *
         board=profile.board.name,
         architecture=profile.board.architecture,
         base=base,
-        edits=family.edits(wanted),
-        promises=family.promises(wanted),
+        edits=family.edits(given),
+        promises=family.promises(given),
         machine=profile.board.machine,
         epoch=epoch,
     )

@@ -10,7 +10,7 @@ import yaml
 from imagesmith import resources
 from imagesmith.errors import UsageError
 from imagesmith.families import FAMILIES, family_named
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.model import (
     Base,
     Board,
@@ -49,16 +49,16 @@ def profile(family: str, source: Source | None = None, machine: QemuMachine | No
     return Profile("board-worker", "A worker", board, "worker", "base")
 
 
-def wanted(chosen: Profile, node: Node = NODE) -> Wanted:
-    return Wanted(node, chosen, chosen.board.bases[0], documents(node, chosen, MATERIALS), MATERIALS)
+def given(chosen: Profile, node: Node = NODE) -> Given:
+    return Given(node, chosen, chosen.board.bases[0], documents(node, chosen, MATERIALS), MATERIALS)
 
 
 def edits(family: str, source: Source | None = None, node: Node = NODE) -> tuple[Edit, ...]:
-    return family_named(family).edits(wanted(profile(family, source), node))
+    return family_named(family).edits(given(profile(family, source), node))
 
 
 def promises(family: str, machine: QemuMachine | None = MACHINE, node: Node = NODE) -> tuple[Promise, ...]:
-    return family_named(family).promises(wanted(profile(family, machine=machine), node))
+    return family_named(family).promises(given(profile(family, machine=machine), node))
 
 
 def put(family: str, path: str, partition: str = "root") -> PutFile:

@@ -7,7 +7,7 @@ import pytest
 from imagesmith import resources
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
-from imagesmith.families.family import Wanted
+from imagesmith.families.family import Given
 from imagesmith.formats.canonical import plan_id
 from imagesmith.model import Base, Digest, FileSource, Network
 from imagesmith.planning.build import plan_build
@@ -39,10 +39,10 @@ def test_a_plan_says_whom_it_is_for():
 def test_edits_and_promises_are_the_familys():
     family = family_named("debian")
     texts = documents(FOUND.node, FOUND.profile, MATERIALS)
-    wanted = Wanted(FOUND.node, FOUND.profile, FOUND.base, texts, MATERIALS)
+    given = Given(FOUND.node, FOUND.profile, FOUND.base, texts, MATERIALS)
     made = plan()
-    assert made.edits == family.edits(wanted)
-    assert made.promises == family.promises(wanted)
+    assert made.edits == family.edits(given)
+    assert made.promises == family.promises(given)
 
 
 def test_the_same_wishes_give_the_same_id():
