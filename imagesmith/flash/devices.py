@@ -1,7 +1,7 @@
 """The disks and cards that this machine has: what they are, what is on them, who uses them.
 
 Called by `workflow` and `cli`. Reads lsblk, /sys, /proc and /dev/disk/by-id, and of cards a few blocks (see
-`flash.recognise`); needs no udev. It is a report that may be old by the time a device is opened: `flash.medium` checks again.
+`flash.recognise`); needs no udev. It may be old by the time a device is opened: `flash.medium` checks again.
 """
 
 from __future__ import annotations
