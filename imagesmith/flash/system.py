@@ -1,6 +1,7 @@
-"""Which disks the running system stands on: found from its mounts and swap, down through every layer beneath.
+"""Which disks the running system, or a file, stands on: found from mounts and swap, down through every layer beneath.
 
-Called by `flash.devices`. Reads /proc and /sys only; both roots are arguments, so that tests pass a tree of their own.
+Called by `flash.devices` and `workflow.flash`. Reads /proc and /sys only; both roots are arguments, so that tests pass a
+tree of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,30 @@ def system_numbers(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> froz
     for number in (*_mounted(proc), *_swapping(proc)):
         _descend(number, sys, found)
     return frozenset(found)
+
+
+def numbers_beneath(path: Path, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> frozenset[str]:
+    """Kernel numbers (`8:0`) of all devices beneath the file system that holds `path`: partition, disk, and so on.
+
+    Empty where that is no disk of this machine (tmpfs, a network). Raises OSError when there is no such path.
+    """
+    real = path.resolve(strict=True)
+    found: set[str] = set()
+    for number in (*_number_of(str(real)), *_number_of(_source_of(real, proc))):
+        _descend(number, sys, found)
+    return frozenset(found)
+
+
+def _source_of(path: Path, proc: Path) -> str:
+    """What is mounted where `path` lies, as mountinfo names it: a btrfs numbers its files otherwise than its disk."""
+    best, source = Path(), ""
+    for line in _lines(proc / "self" / "mountinfo"):
+        fields = line.split(" ")
+        point = Path(unescape(fields[4]))
+        # Of two at one place, the later lies on top.
+        if "-" in fields and path.is_relative_to(point) and len(point.parts) >= len(best.parts):
+            best, source = point, unescape(fields[fields.index("-") + 2])
+    return source if source.startswith("/dev/") else ""
 
 
 def _mounted(proc: Path) -> Iterator[str]:

@@ -39,14 +39,18 @@ def refusals(
     name_typed: bool = False,
     max_size: int = MAX_SIZE,
     table_sector: int | None = None,
+    holds_image: bool = False,
 ) -> tuple[Refusal, ...]:
     """Every reason not to write `device`, those without an override first; empty = it may be written.
 
     `image_size` 0 asks about the device alone. `name_typed`: the user typed the device's name, or waived typing by
-    `--yes` with `--allow-fixed-disk`. `table_sector` is `gpt_sector` of the image.
+    `--yes` with `--allow-fixed-disk`. `table_sector` is `gpt_sector` of the image. `holds_image`: the image is
+    a file on this very device.
     """
-    return tuple(_final(device, image_size, table_sector)) + tuple(
-        _overridable(device, allow_fixed, name_typed, max_size)
+    return (
+        *((Refusal("holds the image that would be written"),) if holds_image else ()),
+        *_final(device, image_size, table_sector),
+        *_overridable(device, allow_fixed, name_typed, max_size),
     )
 
 

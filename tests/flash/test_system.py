@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from faults.disks import call, dirty_disk, listed, loop_device, mounted, needs_root
 
-from imagesmith.flash.system import is_system_place, system_numbers
+from imagesmith.flash.system import is_system_place, numbers_beneath, system_numbers
+from imagesmith.units import MiB
 
 
 class Machine:
@@ -113,3 +115,33 @@ def test_places_of_the_system(point: str) -> None:
 @pytest.mark.parametrize("point", ["/media/card", "/home/ann/usr", "/bootleg", ""])
 def test_places_of_others(point: str) -> None:
     assert not is_system_place(point)
+
+
+class TestOnThisMachine:
+    pytestmark = needs_root
+
+    def test_a_file_on_a_card_leads_to_the_card(self, tmp_path: Path) -> None:
+        disk = dirty_disk(tmp_path / "disk", 24 * MiB)
+        call("sfdisk", "--quiet", disk, stdin="label: dos\nsize=16MiB, type=83\n")
+        with loop_device(disk, partitions=True) as path:
+            call("mke2fs", "-q", f"{path}p1")
+            with mounted(f"{path}p1", tmp_path / "mnt") as point:
+                (point / "node.img").write_bytes(b"image")
+                (tmp_path / "link").symlink_to(point / "node.img")
+                numbers = numbers_beneath(tmp_path / "link")
+                assert {listed(path).number, listed(f"{path}p1").number} <= numbers
+            assert listed(path).number not in numbers_beneath(disk)
+
+    def test_a_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            numbers_beneath(tmp_path / "none")
+
+    def test_a_file_on_a_btrfs_leads_to_the_disk_that_is_mounted_there(self, tmp_path: Path) -> None:
+        machine = Machine(tmp_path / "machine")
+        with loop_device(dirty_disk(tmp_path / "disk", MiB)) as path:
+            # Only the mount table tells: as a btrfs does, the file's own number leads elsewhere.
+            machine.mount("0:50", "/", "/dev/none")
+            machine.mount("0:51", str(tmp_path), path)
+            machine.mount("0:52", f"{tmp_path}/machine", "/dev/none")
+            assert listed(path).number in numbers_beneath(tmp_path / "disk", machine.proc, machine.sys)
+            assert listed(path).number not in numbers_beneath(machine.proc, machine.proc, machine.sys)

@@ -53,6 +53,11 @@ def test_the_system_disk_is_refused_whatever_is_allowed() -> None:
     assert "system" in reasons(system, 0, allow_fixed=True, name_typed=True)
 
 
+def test_the_disk_that_holds_the_image_is_refused_whatever_is_allowed() -> None:
+    stick = replace(CARD, mounts=("/media/ann/images",))
+    assert "holds the image" in reasons(stick, 0, allow_fixed=True, name_typed=True, holds_image=True)
+
+
 def test_a_fixed_disk_needs_its_flag() -> None:
     fixed = replace(CARD, bus="sata", removable=False)
     assert [refusal.override for refusal in refusals(fixed, GiB, allow_fixed=False)] == ["--allow-fixed-disk"]
