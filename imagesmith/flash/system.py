@@ -1,7 +1,7 @@
 """Which disks the running system, or a file, stands on: found from mounts and swap, down through every layer beneath.
 
-Called by `flash.devices` and `workflow.flash`. Reads /proc and /sys only; both roots are arguments, so that tests pass a
-tree of their own.
+Called by `flash.devices` and `workflow.flash`. Reads /proc and /sys only; both roots are arguments, so that tests pass
+a tree of their own.
 """
 
 from __future__ import annotations
