@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bootstrapping import PC, StandIn
 
+from imagesmith import tools
 from imagesmith.errors import DigestMismatch, SourceUnreachable, UsageError
 from imagesmith.events import Event, Noted
 from imagesmith.model import Base, FileSource, ObtainedBase, Package
@@ -37,6 +38,13 @@ def test_what_was_made_is_told_truly(archive: StandIn, cache: Cache) -> None:
     assert base.epoch == 1795227046
     assert base.published is None
     assert base.path.is_relative_to(cache.root)
+
+
+def test_the_programs_that_made_it_are_told_from_the_cache_too(archive: StandIn, cache: Cache) -> None:
+    made = obtain(cache)
+    assert set(made.tools) >= {"mmdebstrap", "mke2fs", "mkfs.fat", "mcopy", "e2fsck", "fsck.fat"}
+    assert made.tools["mke2fs"] == tools.version("mke2fs")
+    assert obtain(Cache(cache.root)).tools == made.tools
 
 
 def test_the_second_time_needs_no_archive(archive: StandIn, cache: Cache) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from imagesmith import tools
 from imagesmith.errors import DigestMismatch, ImagesmithError, UsageError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted, unheard
 from imagesmith.model import Architecture, Base, DebianSource, Digest, ObtainedBase, Package
@@ -90,12 +91,12 @@ def _current(cache: Cache, recipe: Recipe, listener: Listener, *, pinned: str) -
 
 
 def _make(cache: Cache, recipe: Recipe, state: PackageState, scratch: Path, listener: Listener) -> CacheEntry:
-    made = tree.make(recipe, state, scratch, listener)
-    image = scratch / "disk.raw"
-    listener(StepStarted("assemble the base"))
-    source = recipe.source
-    disk = Disk(source.layout, recipe.architecture, Identity(state.key), state.epoch, made.root, made.boot)
-    size = assemble(disk, image, scratch)
+    source, image = recipe.source, scratch / "disk.raw"
+    with tools.taking_part() as programs:
+        made = tree.make(recipe, state, scratch, listener)
+        listener(StepStarted("assemble the base"))
+        disk = Disk(source.layout, recipe.architecture, Identity(state.key), state.epoch, made.root, made.boot)
+        size = assemble(disk, image, scratch)
     descriptor = os.open(image, os.O_RDONLY)
     try:
         digest = digest_of(descriptor, size)
@@ -108,6 +109,7 @@ def _make(cache: Cache, recipe: Recipe, state: PackageState, scratch: Path, list
         "architecture": recipe.architecture,
         "epoch": state.epoch,
         "packages": [[package.name, package.version, package.architecture] for package in made.packages],
+        "tools": {program: tools.version(program) for program in sorted(programs)},
     }
     return cache.publish(KIND, state.key, image, digest, facts)
 
@@ -116,5 +118,6 @@ def _obtained(entry: CacheEntry) -> ObtainedBase:
     facts: Mapping[str, object] = entry.facts
     epoch = cast(int, facts["epoch"])
     packages = tuple(Package(*row) for row in cast("list[list[str]]", facts["packages"]))
+    made_by = cast("dict[str, str]", facts.get("tools", {}))
     digest: Digest = entry.digest
-    return ObtainedBase(entry.path, entry.size, digest, None, epoch, _TRUST, packages)
+    return ObtainedBase(entry.path, entry.size, digest, None, epoch, _TRUST, packages, made_by)
