@@ -12,6 +12,8 @@ class StepStarted:
 
     step: str
     detail: str = ""
+    of: str = ""
+    """Which of several things that go on side by side: a card's path; "" where there is but one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class Progress:
     done: int
     total: int = 0
     unit: Literal["B", "items"] = "B"
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
     step: str
     detail: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,10 @@ class Blank:
     places: tuple[Place, ...]
 
 
+OWN = -1
+"""As a slot's number: the one slot that the conductor shares with this card writer alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write pieces of a slot. Ticks, then Done."""
@@ -166,7 +170,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Let the kernel read the new table and, where asked and able, make the card safe to take out. Done."""
+    """Close the card, let the kernel read its new table and, where asked and able, make it safe to take out."""
 
     eject: bool
 
@@ -188,7 +192,8 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    pass
+    words: str = ""
+    """For a person, where there is something to say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class Ring:
         self.count = count
         self._memory = memoryview(mmap.mmap(descriptor, count * SLOT))
 
+    def close(self) -> None:
+        """Let go of the descriptor; the memory goes with the last view of it, here and elsewhere."""
+        os.close(self.descriptor)
+
     @classmethod
     def made(cls, count: int) -> Ring:
         descriptor = os.memfd_create("imagesmith", os.MFD_CLOEXEC)

@@ -1,6 +1,6 @@
 """The one open door to a card: exclusive, past the page cache, sure that it is the device that was asked about.
 
-Called by `flash.write`, `flash.readback` and `workflow`. Touches exactly one block device (or one file, --to-file).
+Called by `flash.card_writer`. Touches exactly one block device (or one file, --to-file).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Medium:
         self.device = device
         self._descriptor = descriptor
         self._direct = direct
+        self._sector = device.logical_sector if direct else 1
         # Mapped memory begins at a page, which is the alignment that O_DIRECT wants.
         self.buffer = memoryview(mmap.mmap(-1, CHUNK))
 
@@ -46,28 +47,33 @@ class Medium:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        # The buffer goes with its last view; a traceback may still hold one.
-        os.close(self._descriptor)
+        self.close()
 
-    def write(self, offset: int, size: int) -> None:
-        """Write the first `size` bytes of `buffer` at `offset`; a sector only begun is filled up with zeros."""
-        whole = self._whole_sectors(size)
-        self.buffer[size:whole] = bytes(whole - size)
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write `data`, which begins at a page of memory, at `offset`; a sector only begun is filled up with zeros."""
+        whole = len(data) // self._sector * self._sector
+        self._put(offset, data[:whole])
+        if rest := len(data) - whole:
+            self.buffer[:rest] = data[whole:]
+            self.buffer[rest : self._sector] = bytes(self._sector - rest)
+            self._put(offset + whole, self.buffer[: self._sector])
+
+    def zero(self, offset: int, size: int) -> None:
+        """Write zeros; both numbers are multiples of the sector's size, but at the device's end."""
+        self.buffer[:] = bytes(CHUNK)
+        for at in range(0, size, CHUNK):
+            self._put(offset + at, self.buffer[: min(CHUNK, size - at)])
+
+    def _put(self, offset: int, data: memoryview) -> None:
         done = 0
-        while done < whole:
+        while done < len(data):
             with self._failing("writing", offset + done):
-                step = os.pwrite(self._descriptor, self.buffer[done:whole], offset + done)
+                step = os.pwrite(self._descriptor, data[done:], offset + done)
                 done += _some(step)
-
-    def write_bytes(self, offset: int, data: bytes) -> None:
-        for at in range(0, len(data), CHUNK):
-            part = data[at : at + CHUNK]
-            self.buffer[: len(part)] = part
-            self.write(offset + at, len(part))
 
     def read(self, offset: int, size: int) -> memoryview:
         """`size` (at most CHUNK) bytes at `offset`, valid until the buffer is used again."""
-        whole = self._whole_sectors(size)
+        whole = align_up(size, self._sector)
         done = 0
         while done < size:
             with self._failing("reading", offset + done):
@@ -82,13 +88,14 @@ class Medium:
         if not self._direct:
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
+    def close(self) -> None:
+        # The buffer goes with its last view; a traceback may still hold one.
+        os.close(self._descriptor)
+
     def reread_table(self) -> None:
         """Let the kernel find the new partitions. A kernel or device that can't is no failure."""
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._descriptor, _BLKRRPART)
-
-    def _whole_sectors(self, size: int) -> int:
-        return align_up(size, self.device.logical_sector) if self._direct else size
 
     @contextlib.contextmanager
     def _failing(self, doing: str, offset: int | None) -> Iterator[None]:

@@ -1,23 +1,14 @@
 """Bytes kept back while the body is written: the boot sector, tables and loaders, held in memory until it is verified.
 
-Called by `flash.write` and `flash.readback`. Touches nothing.
+Called by `flash.conduct` and `flash.check`. Touches nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
+from imagesmith.messages import Laid
 from imagesmith.planning.flash import FlashPlan, Span
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Part of a span, all of it withheld or none."""
-
-    offset: int
-    size: int
-    withheld: bool
 
 
 class Withheld:
@@ -27,20 +18,18 @@ class Withheld:
         self._plan = plan
         self._parts = [(span, bytearray(span.size)) for span in plan.withheld]
 
-    def pieces(self, span: Span, step: int) -> Iterator[Piece]:
-        """The span cut at withheld borders, and into at most `step` bytes."""
-        edges = sorted({edge for part, _ in self._parts for edge in (part.offset, part.end)})
-        at = span.offset
-        while at < span.end:
-            border = next((edge for edge in edges if edge > at), span.end)
-            end = min(span.end, border, at + step)
-            yield Piece(at, end - at, any(part.offset <= at < part.end for part, _ in self._parts))
-            at = end
+    def holds(self, offset: int) -> bool:
+        """Whether the byte at `offset` is withheld; what is delivered never reaches across a border."""
+        return any(span.offset <= offset < span.end for span, _ in self._parts)
 
-    def keep(self, offset: int, data: bytes | memoryview) -> None:
-        """Remember the image's bytes of one withheld piece."""
-        span, held = self._holding(offset)
-        held[offset - span.offset : offset - span.offset + len(data)] = data
+    def sift(self, pieces: Iterable[Laid], memory: memoryview) -> Iterator[Laid]:
+        """The pieces that go to the card now; the others' bytes are remembered."""
+        for offset, at, size in pieces:
+            if self.holds(offset):
+                span, held = self._holding(offset)
+                held[offset - span.offset : offset - span.offset + size] = memory[at : at + size]
+            else:
+                yield offset, at, size
 
     def source(self, offset: int, size: int) -> bytes:
         """A withheld piece as the image has it; zeros where the image promises nothing."""

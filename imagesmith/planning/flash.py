@@ -5,12 +5,13 @@ Called by `workflow.flash` and `workflow.verify`. Pure: reads no file, opens no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.errors import ContentMalformed
 from imagesmith.formats import gpt
+from imagesmith.messages import Deliver
 from imagesmith.model import BlockMap, Device, Digest
 from imagesmith.units import SECTOR, KiB, MiB
 
@@ -20,7 +21,10 @@ HEAD_SIZE = MiB
 """Bytes at the start that are written after the rest was read back: tables, and loaders that sit before partitions."""
 TAIL_SIZE = MiB
 """Bytes at the end that are blanked first: an old backup GPT, RAID and ZFS labels."""
-_UNMAPPED_STEP = 64 * MiB
+STEP = 16 * MiB
+"""Bytes that are digested, and compared, as one."""
+FINE_STEP = MiB
+"""The same where the image can't be read again to find the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,9 @@ class SourceImage:
     """A raw image to be written: what was learned of it without reading it whole."""
 
     path: Path
+    """Or what stands for one in messages, where it comes through a pipe or from an address."""
     size: int
+    """0 = not known before its end."""
     head: bytes
     """Its first HEAD_SIZE bytes."""
     block_map: BlockMap | None = None
@@ -76,7 +82,13 @@ class FlashPlan:
 
     @property
     def body_bytes(self) -> int:
+        """Of the image, all in all; 0 = not known before its end."""
         return sum(span.size for span in self.spans)
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Offsets where withheld bytes begin or end."""
+        return tuple(sorted({edge for span in self.withheld for edge in (span.offset, span.end)}))
 
 
 def gpt_sector(head: bytes) -> int | None:
@@ -87,11 +99,17 @@ def gpt_sector(head: bytes) -> int | None:
 def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
     """The plan for a device that nothing speaks against. Raises ContentMalformed when map and image don't fit."""
     sector = device.logical_sector
-    if image.block_map and image.block_map.image_size != image.size:
+    if image.block_map and image.size and image.block_map.image_size != image.size:
         raise ContentMalformed(
             f"the block map is for an image of {image.block_map.image_size} bytes, this one has {image.size}",
             where=str(image.path),
             hint="map and image do not belong together: build or fetch both again",
+        )
+    if image.block_map and image.block_map.block_size % sector:
+        raise ContentMalformed(
+            f"the block map has blocks of {image.block_map.block_size} bytes, but the card's sectors have {sector}",
+            where=str(image.path),
+            hint="flash it without its map, or make a map with larger blocks: bmaptool create",
         )
     patches, tail, note = _moved_table(device, image)
     head_size = min(HEAD_SIZE, device.size)
@@ -109,13 +127,26 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
 def spans_of(image: SourceImage) -> Iterator[Span]:
     """The ranges of the map; without a map everything, zeros too: a zero need not be on the card already."""
     if image.block_map is None:
-        for offset in range(0, image.size, _UNMAPPED_STEP):
-            yield Span(offset, min(_UNMAPPED_STEP, image.size - offset))
+        if image.size:
+            yield Span(0, image.size)
         return
     block = image.block_map.block_size
     for part in image.block_map.ranges:
         offset = part.first * block
-        yield Span(offset, min((part.last + 1) * block, image.size) - offset, part.sha256)
+        yield Span(offset, min((part.last + 1) * block, image.block_map.image_size) - offset, part.sha256)
+
+
+def delivery(plans: Sequence[FlashPlan], *, again: bool) -> Deliver:
+    """What the feeder must bring for all these cards, which get the same image. `again`: it can be asked twice."""
+    image = plans[0].image
+    spans = tuple((span.offset, span.size, span.sha256) for span in plans[0].spans) if image.block_map else ()
+    return Deliver(
+        spans=spans,
+        everything=image.block_map is None,
+        cuts=tuple(sorted({cut for plan in plans for cut in plan.cuts})),
+        step=STEP if again else FINE_STEP,
+        digest=str(image.digest) if image.digest and image.block_map is None else "",
+    )
 
 
 def _moved_table(device: Device, image: SourceImage) -> tuple[tuple[Patch, ...], Span | None, str]:
@@ -124,7 +155,7 @@ def _moved_table(device: Device, image: SourceImage) -> tuple[tuple[Patch, ...],
     if sector is None:
         return (), None, ""
     try:
-        table = gpt.parse(image.head, image.size, sector)
+        table = gpt.parse(image.head, image.size or device.size, sector)
         moved = gpt.resized(table, device.size)
         offset, backup = gpt.encode_backup(moved)
         primary = gpt.encode_primary(moved, image.head[:SECTOR])

@@ -35,26 +35,29 @@ class Beside:
     found: tuple[Path, ...]
 
 
-def look_beside(path: Path, named: Path | None = None) -> Beside:
+def look_beside(path: Path, named: Path | None = None, raw: tuple[int, bytes] | None = None) -> Beside:
     """Read the head of a raw image and the files beside it, or beside `named` for one that was expanded elsewhere.
+
+    `raw` = the raw image's size (0 = not known) and head, where somebody else has read them out of a packed file.
 
     Raises IOFailed when the image can't be read, ContentMalformed when a file beside it is broken, DigestMismatch
     when those files contradict each other. The image's own bytes are not compared yet.
     """
     named = named or path
-    size, head = _head(path)
+    size, head = raw or _head(path)
     sums_path = named.with_name(SUMS)
     sums = _parsed(sums_path, checksums.parse, _text(_small(sums_path))) if sums_path.is_file() else ()
     manifest_path, record = _manifest(named, sums)
     map_path, block_map = _block_map(named, record, sums)
     digest = _promised(named, record, sums)
-    if record and record.image.size != size:
+    if record and size and record.image.size != size:
         raise ContentMalformed(
             f"the image has {size} bytes, its manifest says {record.image.size}",
             where=str(named),
             hint="the image is cut short, or is not the one of this manifest: build it again",
         )
-    image = SourceImage(path, size, head, block_map, digest)
+    known = size or (record.image.size if record else block_map.image_size if block_map else 0)
+    image = SourceImage(path, known, head, block_map, digest)
     listed = sums_path if digest_in(sums, named) else None
     return Beside(image, record, sums, tuple(found for found in (listed, manifest_path, map_path) if found))
 

@@ -24,12 +24,18 @@ def chosen(
 
     A path is taken as it is; a TARGET's image is refused when it is stale. Raises UsageError, and as `raw_image` does.
     """
+    path, note = image_named(source, output_dir, current_plan_id)
+    return raw_image(path, listener, note)
+
+
+def image_named(source: str | None, output_dir: Path, current_plan_id: CurrentPlanId) -> tuple[Path, str]:
+    """The image file that `source` means, as it lies there, and a word on its name and age. Raises UsageError."""
     if source is not None and _is_image(source, output_dir):
-        return raw_image(Path(source), listener)
+        return Path(source), ""
     built = last_built(output_dir) if source is None else _built_for(source, output_dir)
     refuse_stale(built, current_plan_id)
     age = show_age(max(0.0, time.time() - built.built_at))
-    return raw_image(built.path, listener, f"{built.name}, built {age}")
+    return built.path, f"{built.name}, built {age}"
 
 
 def _is_image(source: str, output_dir: Path) -> bool:

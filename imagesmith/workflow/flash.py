@@ -1,28 +1,29 @@
 """Flash an image to cards: choose the image, refuse what must not be written, ask, write, read back.
 
-Called by `cli.flash`. Meets `flash/` (devices), the output folder (`built`) and what lies beside an image (`beside`).
+Called by `cli.flash`. Meets `flash/` (devices, cards), the output folder (`built`) and what lies beside an image.
 Nothing is written to any device before all devices were looked at and all questions answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted, UsageError
 from imagesmith.events import Listener, Noted, Warned
+from imagesmith.flash.cards import PATIENT, Patience
+from imagesmith.flash.conduct import Errand, Receipt, write_cards
 from imagesmith.flash.devices import file_as_device, find_device, list_devices
-from imagesmith.flash.write import Receipt
-from imagesmith.flash.write import flash as write
+from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
 from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals
 from imagesmith.units import show_size
-from imagesmith.workflow.beside import look_beside
 from imagesmith.workflow.built import CurrentPlanId
-from imagesmith.workflow.chosen import chosen
-from imagesmith.workflow.unpack import Raw
+from imagesmith.workflow.crew import Team, hired
+from imagesmith.workflow.source import Opened, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Request:
     yes: bool = False
     """Don't ask; only for devices whose name lasts."""
     to_file: bool = False
+    patience: Patience = PATIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,37 @@ class Outcome:
 
 
 def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listener: Listener) -> tuple[Outcome, ...]:
-    """Write one image to every device of the request, one after another; a bad card does not stop the others.
+    """Write one image to every device of the request, side by side; a bad card does not stop the others.
 
-    Raises UsageError, DeviceRefused (with every reason for every device), ContentMalformed and so on while nothing is
-    written yet; Interrupted at any time. Later failures are in the outcomes.
+    Under sudo this process is the user's when it returns. Raises UsageError, DeviceRefused (with every reason for
+    every device), ContentMalformed and so on while nothing is written yet; Interrupted at any time. Later failures
+    are in the outcomes.
     """
-    with chosen(request.source, request.output_dir, current_plan_id, listener) as raw:
-        image = look_beside(raw.path, raw.named).image
-        listener(Noted(f"image: {_described(raw, image)}"))
+    if request.to_file and (user := behind_sudo()):
+        become(user)  # root is for devices
+    devices = found_devices(request)
+    with (
+        asyncio.Runner() as runner,
+        hired([[device.path for device in devices]]) as (team,),
+        opened(request.source, request.output_dir, current_plan_id, listener) as source,
+        team.feed(source.descriptors) as feed,
+    ):
+        looked = runner.run(feed.look(source.look))
+        image = source.beside(looked.looked, looked.head).image
+        listener(Noted(f"image: {_described(source, image)}"))
         if image.block_map is None:
             listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
-        plans = [plan_flash(device, image) for device in choose_devices(request, image)]
-        for plan in plans:
-            if plan.note:
-                listener(Warned(plan.note, "look at the image with `imagesmith inspect`"))
+        refuse(request, devices, image)
+        plans = [plan_flash(device, image) for device in devices]
+        for note in dict.fromkeys(plan.note for plan in plans if plan.note):
+            listener(Warned(note, "look at the image with `imagesmith inspect`"))
         if not request.yes:
-            _ask_all(plans, raw, ask)
-        return tuple(_write_one(plan, listener) for plan in plans)
+            _ask_all(plans, source, ask)
+        errands = _errands(plans, team)
+        results = runner.run(
+            write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=request.patience)
+        )
+    return tuple(_outcome(device, result) for device, result in zip(devices, results, strict=True))
 
 
 def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
@@ -86,17 +102,27 @@ def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
     return next((outcome.error for outcome in outcomes if outcome.error), None)
 
 
-def choose_devices(request: Request, image: SourceImage) -> tuple[Device, ...]:
-    """The devices, all of them fit to be written. Raises DeviceRefused with all reasons at once."""
+def found_devices(request: Request) -> tuple[Device, ...]:
+    """The devices that the arguments mean, each once. Raises DeviceRefused, UsageError; nothing is ever created."""
     if request.to_file:
         devices = [file_as_device(path) for path in request.devices]
     else:
         listed = list_devices()
         devices = [find_device(path, listed) for path in request.devices]
-    _refuse_twice(devices)
+    seen: dict[str, str] = {}
+    for device in devices:
+        key = device.number or str(Path(device.path).resolve())
+        if key in seen:
+            raise UsageError(f"{seen[key]} and {device.path} are the same device", hint="name each device once")
+        seen[key] = device.path
+    return tuple(devices)
+
+
+def refuse(request: Request, devices: Sequence[Device], image: SourceImage) -> None:
+    """Raise DeviceRefused with all reasons against all devices at once, or return when there is none."""
     found = []
     for device in devices:
-        if request.to_file and Path(device.path).samefile(image.path):
+        if request.to_file and image.path.exists() and Path(device.path).samefile(image.path):
             found.append((device, Refusal("is the image itself")))
         reasons = refusals(
             device,
@@ -111,7 +137,6 @@ def choose_devices(request: Request, image: SourceImage) -> tuple[Device, ...]:
             found.append((device, _unstable(device)))
     if found:
         raise refused(found)
-    return tuple(devices)
 
 
 def refused(found: Sequence[tuple[Device, Refusal]]) -> DeviceRefused:
@@ -134,46 +159,36 @@ def _unstable(device: Device) -> Refusal:
     return Refusal(f"may be another disk tomorrow, so --yes does not take this name: {advice}")
 
 
-def _refuse_twice(devices: Sequence[Device]) -> None:
-    seen: dict[str, str] = {}
-    for device in devices:
-        key = device.number or str(Path(device.path).resolve())
-        if key in seen:
-            raise UsageError(f"{seen[key]} and {device.path} are the same device", hint="name each device once")
-        seen[key] = device.path
-
-
-def _ask_all(plans: Sequence[FlashPlan], raw: Raw, ask: Ask) -> None:
+def _ask_all(plans: Sequence[FlashPlan], source: Opened, ask: Ask) -> None:
     for plan in plans:
-        question = Question(plan.device, facts_of(plan, raw), expected_answer(plan.device))
+        question = Question(plan.device, facts_of(plan, source), expected_answer(plan.device))
         if ask(question).strip() != question.expected:
             raise Interrupted("not confirmed, nothing was written", where=plan.device.path)
 
 
-def facts_of(plan: FlashPlan, raw: Raw) -> tuple[str, ...]:
+def facts_of(plan: FlashPlan, source: Opened) -> tuple[str, ...]:
     """What a person must see before saying yes: which device it is, what is lost, what is written."""
     device = plan.device
     words = (device.model, f"serial {device.serial}" if device.serial else "", device.bus)
     make = ", ".join(word for word in words if word) or "no model known"
     named = f" ({device.name})" if Path(device.path).name != device.name else ""
+    amount = f"{show_size(plan.body_bytes)} will be" if plan.body_bytes else "all of it will be"
     return (
         f"{device.path}{named}: {show_size(device.size)}, {make}",
         f"what is on it will be lost: {'; '.join(device.contents) or 'nothing that is recognised'}",
-        f"image: {_described(raw, plan.image)}; {show_size(plan.body_bytes)} will be written and read back",
+        f"image: {_described(source, plan.image)}; {amount} written and read back",
     )
 
 
-def _described(raw: Raw, image: SourceImage) -> str:
-    note = f" ({raw.note})" if raw.note else ""
-    return f"{raw.named}{note}, {show_size(image.size)}"
+def _described(source: Opened, image: SourceImage) -> str:
+    note = f" ({source.note})" if source.note else ""
+    size = show_size(image.size) if image.size else "size not known before its end"
+    return f"{source.look.name}{note}, {size}"
 
 
-def _write_one(plan: FlashPlan, listener: Listener) -> Outcome:
-    try:
-        receipt = write(plan, listener)
-    except Interrupted:
-        raise
-    except ImagesmithError as error:
-        return Outcome(plan.device, None, error)
-    listener(Noted(f"{plan.device.path}: written and read back, {show_size(receipt.written)}"))
-    return Outcome(plan.device, receipt, None)
+def _errands(plans: Sequence[FlashPlan], team: Team) -> list[Errand]:
+    return [Errand(plan, card) for plan, card in zip(plans, team.cards, strict=True)]
+
+
+def _outcome(device: Device, result: Receipt | ImagesmithError) -> Outcome:
+    return Outcome(device, None, result) if isinstance(result, ImagesmithError) else Outcome(device, result, None)

@@ -5,24 +5,28 @@ Called by `cli.flash` (the `verify` command). Reads the image, the files beside 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from imagesmith.errors import DeviceRefused, DigestMismatch, IOFailed, UsageError
-from imagesmith.events import Listener, Noted, Progress, StepFinished, StepStarted
-from imagesmith.flash import readback
+from imagesmith.events import Listener, Progress, StepFinished, StepStarted
+from imagesmith.flash.check import check_card
 from imagesmith.flash.devices import file_as_device, find_device, list_devices
-from imagesmith.flash.medium import CHUNK, Medium, open_for_reading
-from imagesmith.flash.withheld import Withheld
+from imagesmith.flash.verdict import differs
 from imagesmith.model import Device
-from imagesmith.planning.flash import FlashPlan, SourceImage, Span, plan_flash, spans_of
-from imagesmith.units import show_size
+from imagesmith.planning.flash import SourceImage, Span, plan_flash, spans_of
+from imagesmith.units import MiB, show_size
 from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside
+from imagesmith.workflow.crew import hired
+from imagesmith.workflow.source import opened_file
 from imagesmith.workflow.unpack import raw_image
 
+_CHUNK = 4 * MiB
 _CHECK = "check image"
 
 
@@ -61,26 +65,27 @@ def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
     The image is checked first, so that a difference is the card's. Raises ReadbackDiffers with offsets, DeviceRefused,
     IOFailed and what `verify_image` raises but for UsageError: an image with nothing beside it is compared whole.
     """
-    with raw_image(path, listener) as raw:
-        image = look_beside(raw.path, raw.named).image
-        device = _device(device_path)
+    device = _device(device_path)
+    with (
+        asyncio.Runner() as runner,
+        hired([[device.path]]) as (team,),
+        opened_file(path, listener) as source,
+        team.feed(source.descriptors) as feed,
+    ):
+        looked = runner.run(feed.look(source.look))
+        image = source.beside(looked.looked, looked.head).image
         if device.size < image.size:
             raise DeviceRefused(
                 f"has only {show_size(device.size)} ({device.size} bytes), the image {image.size}: it can't hold it",
                 where=device.path,
             )
         plan = plan_flash(device, image)
-        with _opened(raw.path) as source, open_for_reading(device) as medium:
-            spans = _check_image(image, source, listener)
-            listener(StepStarted(readback.STEP, device.path))
-            found = _compare(plan, spans, medium, source, listener)
-            listener(StepFinished(readback.STEP))
-        if found:
-            failure = readback.failure(found, device.path)
-            failure.hint = "it was changed since it was written (was it booted?), or the card does not keep its bytes"
-            raise failure
-        fact = f"{device.path} holds {show_size(plan.body_bytes)} of it, read back uncached"
-        return Verified(raw.named, (fact,))
+        found = runner.run(check_card(plan, team.cards[0], feed, again=looked.looked.again, listener=listener))
+    if found.places:
+        failure = differs(found.places, device.path)
+        failure.hint = "it was changed since it was written (was it booted?), or the card does not keep its bytes"
+        raise failure
+    return Verified(source.named, (f"{device.path} holds {show_size(found.compared)} of it, read back uncached",))
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -134,11 +139,30 @@ def _all_spans(image: SourceImage) -> Iterator[tuple[Span, bool]]:
 
 
 def _chunks(source: BinaryIO, span: Span) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(CHUNK))
-    for offset in range(span.offset, span.end, CHUNK):
-        view = buffer[: min(CHUNK, span.end - offset)]
-        readback.read_exactly(source, offset, view)
+    buffer = memoryview(bytearray(_CHUNK))
+    for offset in range(span.offset, span.end, _CHUNK):
+        view = buffer[: min(_CHUNK, span.end - offset)]
+        _read_exactly(source, offset, view)
         yield view
+
+
+def _read_exactly(source: BinaryIO, offset: int, view: memoryview) -> None:
+    """Fill `view` from an open image at `offset`. Raises IOFailed, also when the image has become shorter."""
+    done = 0
+    while done < len(view):
+        try:
+            step = os.preadv(source.fileno(), [view[done:]], offset + done)
+        except OSError as error:
+            raise IOFailed(
+                f"reading the image failed: {error.strerror}", where=f"{source.name}, byte {offset + done}"
+            ) from error
+        if step == 0:
+            raise IOFailed(
+                "the image ends here; it became shorter while it was read",
+                where=f"{source.name}, byte {offset + done}",
+                hint="do not build into it while it is read",
+            )
+        done += step
 
 
 def _check_listed(path: Path, beside: Beside) -> list[str]:
@@ -156,27 +180,3 @@ def _check_listed(path: Path, beside: Beside) -> list[str]:
             )
         facts.append(f"{packed.name} agrees with its checksum")
     return facts
-
-
-def _compare(
-    plan: FlashPlan, spans: tuple[Span, ...], medium: Medium, source: BinaryIO, listener: Listener
-) -> tuple[readback.Difference, ...]:
-    withheld = Withheld(plan)
-    pieces = [piece for span in spans for piece in withheld.pieces(span, CHUNK) if piece.withheld]
-    for piece in pieces:
-        view = memoryview(bytearray(piece.size))
-        readback.read_exactly(source, piece.offset, view)
-        withheld.keep(piece.offset, view)
-    # A writer that does not move tables (bmaptool, dd) leaves the image's own, which is as good.
-    moved = bool(plan.patches) and medium.read(0, 4096) != withheld.source(0, 4096)
-    if plan.patches and not moved:
-        listener(Noted("the partition table's second copy is not at the card's end (written by another tool)"))
-    version = withheld.final if moved else withheld.source
-    found: list[readback.Difference] = []
-    for piece in pieces:
-        found += readback.compare_bytes(piece.offset, version(piece.offset, piece.size), medium)
-    if moved:
-        for patch in plan.patches[1:]:
-            found += readback.compare_bytes(patch.offset, patch.data, medium)
-    found += readback.compare_spans(spans, medium, source, withheld, listener)
-    return tuple(found)

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from faults.disks import image_of, listed
+from faults.writing import flash
 
 from imagesmith.events import Event, Progress
-from imagesmith.flash.write import flash
 from imagesmith.planning.flash import plan_flash
 
 

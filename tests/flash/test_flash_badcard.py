@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from faults.badcard import BadCard, bad_card
 from faults.disks import LOADER, dirty_disk, image_of, listed, make_image, map_of, needs_root
+from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError, IOFailed, ReadbackDiffers
 from imagesmith.events import Event, StepStarted, unheard
-from imagesmith.flash.write import flash
 from imagesmith.planning.flash import FlashPlan, plan_flash
 from imagesmith.units import MiB
 

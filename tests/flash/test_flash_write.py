@@ -28,12 +28,12 @@ from faults.disks import (
     needs_root,
     random_bytes,
 )
+from faults.writing import flash
 from image.made_disks import flip
 
 from imagesmith.errors import DeviceRefused, DigestMismatch, Interrupted
 from imagesmith.events import Event, Progress, unheard
 from imagesmith.flash.devices import file_as_device
-from imagesmith.flash.write import flash
 from imagesmith.model import Digest
 from imagesmith.planning.flash import plan_flash
 from imagesmith.units import MiB
@@ -49,9 +49,12 @@ def card(folder: Path, size: int = 40 * MiB, **options: object) -> Iterator[tupl
 
 
 def stop_at(step: str, done: int) -> object:
+    pressed = []
+
     def listener(event: Event) -> None:
-        if isinstance(event, Progress) and event.step == step and event.done >= done:
-            raise KeyboardInterrupt
+        if isinstance(event, Progress) and event.step == step and event.done >= done and not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)  # as the terminal does
 
     return listener
 
@@ -188,7 +191,7 @@ def test_a_rotten_image_is_told_from_a_bad_card(tmp_path: Path) -> None:
     with card(tmp_path) as (disk, device), pytest.raises(DigestMismatch, match="image file is damaged") as caught:
         flash(plan_flash(listed(device), image_of(image, block_map)), unheard)
     assert "not bootable" in caught.value.hint
-    assert "card is not at fault" in caught.value.hint
+    assert "The card is not at fault" in caught.value.hint
     assert disk.read_bytes()[:MiB] == bytes(MiB)
 
 
@@ -249,4 +252,5 @@ def test_progress_counts_mapped_bytes(tmp_path: Path) -> None:
         flash(plan_flash(listed(device), image_of(image, block_map)), heard.append)
     for step in ("write", "read back"):
         last = [event for event in heard if isinstance(event, Progress) and event.step == step][-1]
-        assert last.done == last.total == block_map.mapped_bytes
+        # The first MiB is read back at the end, by itself.
+        assert last.done == last.total == block_map.mapped_bytes - (MiB if step == "read back" else 0)

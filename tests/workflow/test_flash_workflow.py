@@ -38,6 +38,12 @@ def built(folder: Path, *names: str, plan_id: str = "a" * 64) -> None:
     record_build(folder, images)
 
 
+def to_a_file(source: str | None, folder: Path) -> Request:
+    card = folder / "a card"
+    card.write_bytes(bytes(MiB))
+    return Request(source, (str(card),), folder, to_file=True)
+
+
 class Voice:
     """Answers every question the same and keeps what it was asked and told."""
 
@@ -189,20 +195,20 @@ def test_a_stale_image_is_refused_before_any_question(tmp_path: Path) -> None:
     for source in (None, "node-1"):
         voice = Voice()
         with pytest.raises(UsageError, match="older plan"):
-            voice.run(Request(source, ("/dev/null",), tmp_path), plan_id="b" * 64)
+            voice.run(to_a_file(source, tmp_path), plan_id="b" * 64)
         assert voice.questions == []
 
 
 def test_after_building_all_the_images_are_listed(tmp_path: Path) -> None:
     built(tmp_path, "node-1", "node-2")
     with pytest.raises(UsageError, match="node-1, node-2"):
-        Voice().run(Request(None, ("/dev/null",), tmp_path))
+        Voice().run(to_a_file(None, tmp_path))
 
 
 def test_an_unknown_source_says_what_there_is(tmp_path: Path) -> None:
     built(tmp_path, "node-1")
     with pytest.raises(UsageError, match="built here: node-1"):
-        Voice().run(Request("node-9", ("/dev/null",), tmp_path))
+        Voice().run(to_a_file("node-9", tmp_path))
 
 
 def test_a_map_of_another_image_is_refused_before_the_first_write(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ def test_an_html_page_is_no_image(tmp_path: Path) -> None:
     page = tmp_path / "i.img"
     page.write_text("<html><body>not found</body></html>")
     with pytest.raises(ContentMalformed, match="an HTML page"):
-        Voice().run(Request(str(page), ("/dev/null",), tmp_path))
+        Voice().run(to_a_file(str(page), tmp_path))
 
 
 def test_a_packed_image_means_the_raw_one_beside_it(tmp_path: Path) -> None:
@@ -258,7 +264,7 @@ def test_a_pipe_or_a_disk_as_the_source_is_refused_without_waiting(tmp_path: Pat
     os.mkfifo(tmp_path / "pipe")
     for source in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(UsageError, match="no regular file"):
-            Voice().run(Request(str(source), ("/dev/null",), tmp_path))
+            Voice().run(to_a_file(str(source), tmp_path))
 
 
 def test_a_folder_of_the_targets_name_is_not_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

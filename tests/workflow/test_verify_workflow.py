@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from faults.badcard import bad_card
 from faults.disks import FAT, call, dirty_disk, image_of, listed, loop_device, make_image, map_of, needs_root
+from faults.writing import flash
 from image.made_disks import flip
 
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, ReadbackDiffers, UsageError
 from imagesmith.events import unheard
-from imagesmith.flash.write import flash
 from imagesmith.formats import bmap, manifest
 from imagesmith.formats.canonical import canonical_json
 from imagesmith.formats.manifest import BaseRecord, ImageRecord, Manifest

@@ -1,0 +1,167 @@
+"""The conductor's side of a card writer: the child is started, given orders, watched while it does not answer, left.
+
+Called by `flash.conduct`; `hire` by `workflow`, which gives up root after it. Touches processes and sockets only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from imagesmith import tools
+from imagesmith.errors import ImagesmithError, IOFailed
+from imagesmith.flash.card_writer import STOP
+from imagesmith.messages import Done, Found, Laid, Leave, Open, Tick
+from imagesmith.model import Device
+from imagesmith.ring import AsyncLink, Failed, Ring, vocabulary
+from imagesmith.units import align_up
+
+_ANSWERS = vocabulary(Tick, Done, Found, Failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait for a card's next sign of life."""
+
+    told_s: float = 4.0
+    """Then the user is told that it does not answer."""
+    given_up_s: float = 120.0
+    """Then it failed. Kernels retry a bad block for a minute and more."""
+    farewell_s: float = 1.2
+    """What a card has for being blanked when the user wants to stop."""
+
+
+PATIENT = Patience()
+_PARTING_S = 0.5
+_PAGE = 4096
+
+
+def opening(device: Device, *, writing: bool) -> Open:
+    """The first order to a card's writer."""
+    return Open(
+        device.path,
+        device.name,
+        device.kind,
+        device.size,
+        device.logical_sector,
+        device.number,
+        device.diskseq,
+        writing,
+    )
+
+
+class Stuck(IOFailed):
+    """The card writer does not answer; its process can't even be ended while the kernel waits for the card."""
+
+
+class Card:
+    """One card writer, as the conductor sees it."""
+
+    def __init__(self, path: str, ring: Ring) -> None:
+        self.path = path
+        self.own = Ring.made(1)
+        self._end, theirs = socket.socketpair()
+        descriptors = (theirs.fileno(), ring.descriptor, self.own.descriptor)
+        argv = tools.own_argv("imagesmith.flash.card_writer", path, *map(str, descriptors))
+        with theirs:
+            # A session of its own: Ctrl-C at the terminal is for the conductor.
+            self._process = tools.spawn(argv, stdout=None, stderr=None, pass_fds=descriptors, new_session=True)
+        self._link: AsyncLink | None = None
+        self._owed = 0
+        """Orders that have no answer yet."""
+
+    async def connect(self) -> None:
+        self._link = await AsyncLink.over(self._end, _ANSWERS)
+
+    def send(self, order: object) -> None:
+        assert self._link, "connect first"
+        self._owed += 1
+        self._link.send(order)
+
+    async def answer(
+        self, patience: Patience, on_tick: Callable[[int], None], on_silence: Callable[[float], None]
+    ) -> Done | Found:
+        """The answer to the oldest order that has none yet.
+
+        `on_tick` hears bytes done, `on_silence` the seconds without a sign, every `told_s`. Raises what
+        the card writer complains of, and Stuck after `given_up_s`.
+        """
+        assert self._link
+        heard = time.monotonic()
+        while True:
+            try:
+                # Not wait_for: Python 3.11's loses a Ctrl-C that comes together with the answer.
+                async with asyncio.timeout(patience.told_s):
+                    message = await self._link.receive()
+            except TimeoutError:
+                silent = time.monotonic() - heard
+                if silent >= patience.given_up_s:
+                    raise Stuck(
+                        f"it has not answered for {silent:.0f} s",
+                        where=self.path,
+                        hint="take it out; try another reader or port, then another card",
+                    ) from None
+                on_silence(silent)
+                continue
+            heard = time.monotonic()
+            match message:
+                case Tick(size):
+                    on_tick(size)
+                case Done() | Found():
+                    self._owed -= 1
+                    return message
+                case Failed():
+                    self._owed -= 1
+                    raise message.as_error()
+                case None:
+                    self._owed = 0
+                    raise IOFailed(
+                        "the process that writes it ended unexpectedly",
+                        where=self.path,
+                        hint="was it killed, or is memory short? Run the same command again",
+                    )
+
+    async def drain(self, patience: Patience) -> None:
+        """Hear all answers that are still owed, whatever they are. Raises Stuck."""
+        while self._owed:
+            try:
+                await self.answer(patience, lambda _: None, lambda _: None)
+            except Stuck:
+                raise
+            except ImagesmithError:
+                continue
+
+    def lay(self, parts: Iterable[tuple[int, bytes]]) -> tuple[Laid, ...]:
+        """Put (offset on the card, bytes) into the slot OWN, which only this card's writer sees; under 4 MiB in all."""
+        memory = self.own.slot(0)[:STOP]
+        laid: list[Laid] = []
+        at = 0
+        for offset, data in parts:
+            memory[at : at + len(data)] = data
+            laid.append((offset, at, len(data)))
+            at = align_up(at + len(data), _PAGE)
+        return tuple(laid)
+
+    def stop(self) -> None:
+        """Let everything that was ordered be given up, at the next step of a few MiB."""
+        self.own.slot(0)[STOP] = 1
+
+    def leave(self) -> None:
+        """Let the child close its card and end: at once, or when its card lets it."""
+        if self._link:
+            self._link.send(Leave())
+            self._link.close()
+            self._link = None
+
+    def part(self) -> None:
+        """Forget the child: it notices. Waits a moment for its end, so that its card is free afterwards."""
+        self.leave()
+        with contextlib.suppress(OSError):
+            self._end.close()
+        with contextlib.suppress(tools.TimeoutExpired):
+            self._process.wait(_PARTING_S)
+        self.own.close()

@@ -1,0 +1,118 @@
+"""Compares a card with an image, without writing: every delivered byte, tables and boot sector included.
+
+Called by `workflow.verify`. Talks to a feeder and the card's writer, which opens the card for reading only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from imagesmith.events import Listener, Noted
+from imagesmith.flash.cards import PATIENT, Card, Patience, opening
+from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
+from imagesmith.flash.feed import Feed
+from imagesmith.flash.voice import Voice
+from imagesmith.flash.withheld import Withheld
+from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Place
+from imagesmith.planning.flash import BOOT_SIZE, FlashPlan, delivery
+
+_CHECK = "check image"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was compared, and where the card differs (empty = nowhere)."""
+
+    compared: int
+    places: tuple[Place, ...]
+
+
+async def check_card(
+    plan: FlashPlan, card: Card, feed: Feed, *, again: bool, listener: Listener, patience: Patience = PATIENT
+) -> Comparison:
+    """Read the card back past all caches and compare it with what the plan would write.
+
+    The image's own promises are checked first, so that a difference is the card's. A card whose table was not moved to
+    its end (bmaptool, dd) is as good. Raises DeviceRefused, IOFailed, and the feeder's errors.
+    """
+    checking = _Checking(plan, card, feed if again else None, Voice(listener, card.path, False), listener, patience)
+    try:
+        return await checking.run(feed, again)
+    finally:
+        card.leave()
+        await asyncio.sleep(0)
+
+
+class _Checking:
+    def __init__(
+        self, plan: FlashPlan, card: Card, again: Feed | None, voice: Voice, listener: Listener, patience: Patience
+    ) -> None:
+        self._plan = plan
+        self._card = card
+        self._again = again
+        self._voice = voice
+        self._listener = listener
+        self._patience = patience
+        self._withheld = Withheld(plan)
+
+    async def run(self, feed: Feed, again: bool) -> Comparison:
+        await self._card.connect()
+        await self._card_says(opening(self._plan.device, writing=False))
+        digests = await self._digest_image(feed, again)
+        spans = tuple(
+            (one.offset, one.size, one.sha256) for one in digests.digests if not self._withheld.holds(one.offset)
+        )
+        total = sum(one.size for one in digests.digests)
+        self._voice.begin("read back", self._card.path, sum(size for _, size, _ in spans))
+        places = list(await self._head_differs())
+        wrong = set((await self._card_says(Check(spans))).places)
+        differing = tuple(span for span in spans if span[:2] in wrong)
+        if differing and self._again:
+            async with delivered_to_one(self._again, Deliver(spans=differing)) as batches:
+                async for batch in batches:
+                    places += (await self._card_says(Compare(batch.slot, batch.pieces))).places
+        elif differing:
+            places += [(offset, size) for offset, size, _ in differing]
+        self._voice.end()
+        return Comparison(total, tuple(sorted(places)))
+
+    async def _card_says(self, order: object) -> Found:
+        self._card.send(order)
+        answer = await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
+        return answer if isinstance(answer, Found) else Found(())
+
+    async def _digest_image(self, feed: Feed, again: bool) -> Delivery:
+        """Have the image read once, keeping what is withheld and nothing else."""
+        self._voice.begin(_CHECK, str(self._plan.image.path), self._plan.body_bytes)
+        inbox = Inbox()
+        first = Delivery(feed, delivery([self._plan], again=again), [inbox])
+        pump = asyncio.create_task(first.run())
+        try:
+            async for batch in inbox.batches():
+                for _, _, size in self._withheld.sift(batch.pieces, first.memory(batch)):
+                    self._voice.tick(size)
+                first.taken(batch)
+            await first.outcome
+        finally:
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
+        self._voice.end()
+        return first
+
+    async def _head_differs(self) -> tuple[Place, ...]:
+        """Compare tables and boot sector, as we would write them or as they are in the image."""
+        version = self._withheld.final
+        spans = self._plan.withheld
+        if self._plan.patches:
+            boot = self._card.lay([(0, self._withheld.source(0, BOOT_SIZE))])
+            if not (await self._card_says(Compare(OWN, boot))).places:
+                self._listener(
+                    Noted("the partition table's second copy is not at the card's end (written by another tool)")
+                )
+                version = self._withheld.source
+                spans = tuple(span for span in spans if span.offset < self._plan.image.size)
+        laid = self._card.lay((span.offset, version(span.offset, span.size)) for span in spans)
+        return (await self._card_says(Compare(OWN, laid))).places

@@ -1,0 +1,279 @@
+"""Writes an image to cards side by side, so that each is either whole and read back, or does not boot.
+
+Called by `workflow.flash`. Talks to one feeder and a card writer per card; touches no device itself.
+The order is the promise; a flush stands between all of its steps:
+blank head and tail -> body -> read the body back -> rest of the head and the backup table -> first 4 KiB -> read those
+back. Power cuts modelled at every point leave a card that is complete or not bootable, never bootable and wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imagesmith.errors import ImagesmithError, Interrupted
+from imagesmith.events import Listener
+from imagesmith.flash import verdict
+from imagesmith.flash.cards import PATIENT, Card, Patience, Stuck, opening
+from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
+from imagesmith.flash.feed import Feed
+from imagesmith.flash.voice import Voice
+from imagesmith.flash.withheld import Withheld
+from imagesmith.messages import (
+    OWN,
+    Batch,
+    Blank,
+    Check,
+    Compare,
+    Deliver,
+    Done,
+    Flush,
+    Found,
+    Mend,
+    Place,
+    Promised,
+    Put,
+    Settle,
+)
+from imagesmith.planning.flash import FlashPlan, delivery
+from imagesmith.units import MiB, show_size
+
+ROUNDS = 2
+"""So often what read back wrong is written again."""
+MOST_MENDED = 64 * MiB
+"""Of spans that read back wrong: a card with more of them is not worn in places, it is broken or a fake."""
+_AHEAD = 2
+"""Orders that a card may have before it answered: one to work at, one to begin without waiting for us."""
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A card that was written and read back whole. There is no receipt for less."""
+
+    plan: FlashPlan
+    written: int
+    """Bytes of the image that were written, and as many read back."""
+    mended: tuple[Place, ...] = ()
+    """What read back wrong at first, and right after it was written again."""
+    settled: str = ""
+    """What was done for the card to be taken out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One card to write: what goes to it, and the child that has it."""
+
+    plan: FlashPlan
+    card: Card
+    eject: bool = False
+
+
+async def write_cards(
+    errands: Sequence[Errand], feed: Feed, *, again: bool, listener: Listener, patience: Patience = PATIENT
+) -> list[Receipt | ImagesmithError]:
+    """Carry the plans out; what became of each, in their order. All plans are for the same image.
+
+    `again`: the feeder can be asked for the same bytes twice. Cancelled (Ctrl-C), every card is blanked as far as it
+    answers in `farewell_s`, and Interrupted is raised, telling the state of each.
+    """
+    wanted = delivery([errand.plan for errand in errands], again=again)
+    inboxes = [Inbox() for _ in errands]
+    first = Delivery(feed, wanted, inboxes)
+    several = len(errands) > 1
+    repairs = asyncio.Lock()
+    writings = [
+        _Writing(
+            errand, first, inbox, feed if again else None, repairs, Voice(listener, errand.card.path, several), patience
+        )
+        for errand, inbox in zip(errands, inboxes, strict=True)
+    ]
+    pump = asyncio.create_task(first.run())
+    tasks = [asyncio.create_task(writing.run()) for writing in writings]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except asyncio.CancelledError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        states = "; ".join(f"{writing.path}: {writing.state}" if several else writing.state for writing in writings)
+        raise Interrupted(
+            "stopped by you",
+            where=", ".join(writing.path for writing in writings),
+            hint=f"{states}. Run the same command again to write it anew",
+        ) from None
+    finally:
+        pump.cancel()
+        # Also gives the closed links their turn.
+        await asyncio.gather(pump, return_exceptions=True)
+
+
+class _Writing:
+    """One card on its way."""
+
+    def __init__(
+        self, errand: Errand, first: Delivery, inbox: Inbox, again: Feed | None, repairs: asyncio.Lock, voice: Voice,
+        patience: Patience,
+    ) -> None:  # fmt: skip
+        self._plan = errand.plan
+        self._card = errand.card
+        self._eject = errand.eject
+        self._first = first
+        self._inbox = inbox
+        self._again = again
+        self._repairs = repairs
+        self._voice = voice
+        self._patience = patience
+        self._withheld = Withheld(errand.plan)
+        self._written = 0
+        self._mended: list[Place] = []
+        self._touched = False
+        self.path = errand.plan.device.path
+        self.state = verdict.UNTOUCHED
+
+    async def run(self) -> Receipt | ImagesmithError:
+        try:
+            return await self._write()
+        except ImagesmithError as error:
+            # A card that is stuck keeps its blank head: nothing was put there before the end.
+            await self._blank_again(0 if isinstance(error, Stuck) else self._patience.given_up_s)
+            error.hint = f"{self.state}. {error.hint}".rstrip(" .")
+            return error
+        except asyncio.CancelledError:
+            await self._blank_again(self._patience.farewell_s)
+            raise
+        finally:
+            self._first.leave(self._inbox)
+            self._card.leave()
+
+    async def _write(self) -> Receipt:
+        await self._card.connect()
+        await self._ask(opening(self._plan.device, writing=True))
+        await self._blank()
+        await self._put_body()
+        await self._ask(Flush())
+        self._voice.end()
+        # The source's own promises (a digest of the whole, a signature) are checked before anything is believed.
+        await self._first.outcome
+        await self._read_back()
+        await self._put_head()
+        self.state = verdict.WHOLE
+        settled = await self._ask(Settle(self._eject))
+        assert isinstance(settled, Done)
+        return Receipt(self._plan, self._written, tuple(self._mended), settled.words)
+
+    async def _ask(self, order: object) -> Done | Found:
+        self._card.send(order)
+        return await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
+
+    async def _found(self, order: object) -> tuple[Place, ...]:
+        found = await self._ask(order)
+        assert isinstance(found, Found)
+        return found.places
+
+    async def _blank(self) -> None:
+        """From here on nothing old boots, and no old table or signature is found. Read back: a card may ignore it."""
+        self._voice.begin("blank", self.path)
+        self._touched = True
+        self.state = verdict.UNKNOWN
+        if wrong := await self._found(_blanking(self._plan)):
+            raise verdict.differs(wrong, self.path)
+        self.state = verdict.BLANK
+        self._voice.end()
+
+    async def _put_body(self) -> None:
+        total = self._plan.body_bytes
+        self._voice.begin("write", f"{show_size(total) if total else 'the image'} to {self.path}", total)
+        under_way: deque[Batch] = deque()
+        try:
+            async for batch in self._inbox.batches():
+                under_way.append(batch)
+                self._send_pieces(batch)
+                if len(under_way) > _AHEAD:
+                    await self._taken(under_way)
+            while under_way:
+                await self._taken(under_way)
+        finally:
+            for batch in under_way:
+                self._first.taken(batch)
+
+    def _send_pieces(self, batch: Batch) -> None:
+        last = max(offset + size for offset, _, size in batch.pieces)
+        if last > self._plan.device.size:
+            raise verdict.too_large(self.path, self._plan.device.size)
+        memory = self._first.memory(batch)
+        pieces = tuple(self._withheld.sift(batch.pieces, memory))
+        held = sum(size for *_, size in batch.pieces) - sum(size for *_, size in pieces)
+        self._voice.tick(held)
+        self._written += sum(size for *_, size in batch.pieces)
+        self._card.send(Put(batch.slot, pieces))
+
+    async def _taken(self, under_way: deque[Batch]) -> None:
+        await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
+        self._first.taken(under_way.popleft())
+
+    async def _read_back(self) -> None:
+        """Compare what is on the medium with the digests of what was delivered; mend what differs, then look again."""
+        spans = tuple(
+            (one.offset, one.size, one.sha256) for one in self._first.digests if not self._withheld.holds(one.offset)
+        )
+        self._voice.begin("read back", self.path, sum(size for _, size, _ in spans))
+        wrong = await self._wrong_of(spans)
+        for _ in range(ROUNDS):
+            if not wrong or not self._again or sum(size for _, size, _ in wrong) > MOST_MENDED:
+                break
+            places = await self._again_over(wrong, Mend)
+            await self._ask(Flush())
+            self._mended += places
+            self._voice.note(f"read back wrong and written again: byte {verdict.told(places)}")
+            wrong = await self._wrong_of(wrong)
+        if wrong:
+            places = await self._again_over(wrong, Compare) if self._again else ()
+            mended = sum(size for _, size in self._mended)
+            raise verdict.differs(places or [(offset, size) for offset, size, _ in wrong], self.path, mended=mended)
+        self._voice.end()
+
+    async def _wrong_of(self, spans: tuple[Promised, ...]) -> tuple[Promised, ...]:
+        wrong = set(await self._found(Check(spans)))
+        return tuple(span for span in spans if span[:2] in wrong)
+
+    async def _again_over(self, spans: tuple[Promised, ...], order: type[Mend] | type[Compare]) -> tuple[Place, ...]:
+        """Have the spans delivered once more, for this card alone, and give each batch to the card with `order`."""
+        assert self._again
+        found: list[Place] = []
+        async with self._repairs, delivered_to_one(self._again, Deliver(spans=spans)) as batches:
+            async for batch in batches:
+                found += await self._found(order(batch.slot, batch.pieces))
+        return tuple(found)
+
+    async def _put_head(self) -> None:
+        """The last of `plan.withheld` is the first 4 KiB: with it, and not before, the card boots."""
+        self._voice.begin("finish", "partition table and boot sector")
+        laid = self._card.lay(
+            (span.offset, self._withheld.final(span.offset, span.size)) for span in self._plan.withheld
+        )
+        self.state = verdict.UNKNOWN
+        for piece in laid:
+            await self._ask(Put(OWN, (piece,)))
+            await self._ask(Flush())
+        if wrong := await self._found(Compare(OWN, laid)):
+            raise verdict.differs(wrong, self.path)
+        self._voice.end()
+
+    async def _blank_again(self, within_s: float) -> None:
+        """What a failed card gets: no head and no table, as far as it answers in that time. Sets `state`."""
+        if not self._touched or not within_s or self.state == verdict.WHOLE:
+            return
+        self._card.stop()
+        with contextlib.suppress(ImagesmithError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._card.drain(self._patience)
+                self._card.send(_blanking(self._plan))
+                found = await self._card.answer(self._patience, lambda _: None, self._voice.silence)
+                assert isinstance(found, Found)
+                self.state = verdict.UNKNOWN if found.places else verdict.BLANK
+
+
+def _blanking(plan: FlashPlan) -> Blank:
+    return Blank(tuple((span.offset, span.size) for span in plan.blanked))

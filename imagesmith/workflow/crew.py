@@ -1,0 +1,61 @@
+"""The processes that write and read cards: a card writer per device, a feeder per image, and root given up in between.
+
+Called by `workflow.flash` and `workflow.verify`. Under sudo only the card writers stay root: they are started first,
+each for one device that the user named; then this process becomes the user behind sudo, for good, so that network,
+parsing and decompression of foreign bytes run as they would without sudo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from imagesmith.flash.cards import Card
+from imagesmith.flash.feed import Feed
+from imagesmith.invoker import become, behind_sudo
+from imagesmith.ring import Ring
+from imagesmith.tools import own_argv
+
+_SLOTS = 16
+"""All images together: 64 MiB of shared memory, used as far as it is needed."""
+_LEAST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The card writers of the devices that get the same image, and the memory that they share."""
+
+    ring: Ring
+    cards: tuple[Card, ...]
+
+    @contextlib.contextmanager
+    def feed(self, descriptors: Sequence[int]) -> Iterator[Feed]:
+        """A feeder that inherits `descriptors`, ended afterwards."""
+        feed = Feed(
+            lambda end, ring: own_argv("imagesmith.sources.feeder", str(end), str(ring)), self.ring, descriptors
+        )
+        try:
+            yield feed
+        finally:
+            feed.close()
+
+
+@contextlib.contextmanager
+def hired(teams: Sequence[Sequence[str]]) -> Iterator[tuple[Team, ...]]:
+    """Start a card writer for every device path, give up root, and part from the writers afterwards."""
+    slots = max(_LEAST, _SLOTS // max(1, len(teams)))
+    with contextlib.ExitStack() as stack:
+        made = []
+        for paths in teams:
+            ring = Ring.made(slots)
+            stack.callback(ring.close)
+            cards = []
+            for path in paths:
+                cards.append(Card(path, ring))
+                stack.callback(cards[-1].part)
+            made.append(Team(ring, tuple(cards)))
+        user = behind_sudo()
+        if user:
+            become(user)
+        yield tuple(made)

@@ -1,0 +1,45 @@
+"""Plans carried out by the real processes, for tests: a feeder, card writers, and what became of each card."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagesmith.errors import ImagesmithError
+from imagesmith.events import Listener, unheard
+from imagesmith.flash.cards import PATIENT, Patience
+from imagesmith.flash.conduct import Errand, Receipt, write_cards
+from imagesmith.messages import Look
+from imagesmith.planning.flash import FlashPlan
+from imagesmith.workflow.crew import hired
+
+
+def flash(plan: FlashPlan, listener: Listener = unheard, **options: object) -> Receipt:
+    """One card; its failure is raised."""
+    (result,) = flash_all([plan], listener, **options)
+    if isinstance(result, ImagesmithError):
+        raise result
+    return result
+
+
+def flash_all(
+    plans: Sequence[FlashPlan], listener: Listener = unheard, patience: Patience = PATIENT, source: Path | None = None
+) -> list[Receipt | ImagesmithError]:
+    """Several cards from one image, `source` instead of the plans' own where it is packed."""
+    path = source or plans[0].image.path
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with (
+            asyncio.Runner() as runner,
+            hired([[plan.device.path for plan in plans]]) as (team,),
+            team.feed([descriptor]) as feed,
+        ):
+            looked = runner.run(feed.look(Look(str(path), descriptor=descriptor)))
+            errands = [Errand(plan, card) for plan, card in zip(plans, team.cards, strict=True)]
+            return runner.run(
+                write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=patience)
+            )
+    finally:
+        os.close(descriptor)
