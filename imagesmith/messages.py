@@ -109,7 +109,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open the card, if it still is what was looked at. The fields are `model.Device`'s."""
+    """Open the card, if it still is what was looked at; for writing, what the desktop mounted of it is unmounted.
+
+    The fields are `model.Device`'s.
+    """
 
     path: str
     name: str
@@ -118,6 +121,8 @@ class Open:
     logical_sector: int
     number: str
     diskseq: int
+    bus: str
+    removable: bool
     writing: bool
 
 

@@ -28,6 +28,7 @@ from imagesmith.workflow.verify import Verified, verify_device, verify_image
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
 @click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
+@click.option("--no-eject", is_flag=True, help="Leave the card in use when it is done.")
 @json_option
 @click.pass_context
 def flash_command(
@@ -37,6 +38,7 @@ def flash_command(
     yes: bool,
     allow_fixed: bool,
     to_file: bool,
+    no_eject: bool,
     as_json: bool,
 ) -> None:
     """Write an image to one or more cards, read it back, and make it bootable
@@ -53,7 +55,7 @@ def flash_command(
       imagesmith flash out/node-1/node-1.img --yes /dev/disk/by-id/usb-CARD
     """
     source, devices = (None, arguments) if len(arguments) == 1 else (arguments[0], arguments[1:])
-    request = Request(source, devices, output_dir, allow_fixed, yes, to_file)
+    request = Request(source, devices, output_dir, allow_fixed, yes, to_file, not no_eject)
     outcomes = flash(request, ask=_ask(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
     failure = first_failure(outcomes)
     for outcome in outcomes:
@@ -113,6 +115,8 @@ def _tell(outcome: Outcome, raised: ImagesmithError | None, as_json: bool) -> No
         click.echo(json.dumps({"outcome": _outcome(outcome)}))
     elif outcome.receipt:
         click.echo(f"{outcome.device.path}: verified, {show_size(outcome.receipt.written)} written and read back")
+        if outcome.receipt.settled:
+            click.echo(f"{outcome.device.path} {outcome.receipt.settled}")
     elif outcome.error and outcome.error is not raised:
         click.echo(f"{outcome.error}\n    {outcome.error.hint}", err=True)
 

@@ -43,14 +43,15 @@ class _Json:
     """One object a line; progress at most once a second, and always its end."""
 
     def __init__(self) -> None:
-        self._next: dict[str, float] = {}
+        self._next: dict[tuple[str, str], float] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
             now = time.monotonic()
-            if event.done != event.total and now < self._next.get(event.step, 0):
+            key = (event.step, event.of)
+            if event.done != event.total and now < self._next.get(key, 0):
                 return
-            self._next[event.step] = now + _JSON_EVERY_S
+            self._next[key] = now + _JSON_EVERY_S
         click.echo(json.dumps({"event": type(event).__name__, **asdict(event)}, ensure_ascii=False))
 
 
@@ -58,16 +59,16 @@ class _Lines:
     """Plain lines on stderr, for pipes and logs: every few seconds how far it is."""
 
     def __init__(self) -> None:
-        self._rates: dict[str, _Rate] = {}
+        self._rates: dict[tuple[str, str], _Rate] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
-            rate = self._rates.setdefault(event.step, _Rate(event.done))
+            rate = self._rates.setdefault((event.step, event.of), _Rate(event.done))
             if rate.due(event):
-                click.echo(f"{event.step}: {rate.told(event)}", err=True)
+                click.echo(f"{_named(event)}: {rate.told(event)}", err=True)
             return
         if isinstance(event, StepStarted):
-            self._rates.pop(event.step, None)
+            self._rates.pop((event.step, event.of), None)
         line = _line(event)
         if line:
             click.echo(line, err=True)
@@ -95,47 +96,52 @@ class _Rate:
 
 
 class _Bars:
-    """One tqdm bar for the step at work; lines scroll above it."""
+    """One tqdm bar for each step at work (several cards have one each); lines scroll above them."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
-        self._step = ""
+        self._bars: dict[str, tuple[str, Any]] = {}
+        """By what the step is of; the step and its bar."""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
             self._advance(event)
             return
         if isinstance(event, (StepStarted, StepFinished)):
-            self._close()
+            self._close(event.of)
         line = _line(event)
         if line:
             tqdm.write(line, file=sys.stderr)
 
     def _advance(self, event: Progress) -> None:
-        if self._bar is None or self._step != event.step:
-            self._close()
-            self._step = event.step
+        step, bar = self._bars.get(event.of, ("", None))
+        if bar is None or step != event.step:
+            self._close(event.of)
             in_bytes = event.unit == "B"
-            self._bar = tqdm(
-                desc=f"  {event.step}", total=event.total or None, initial=event.done, unit=event.unit.strip("s"),
+            bar = tqdm(
+                desc=f"  {_named(event)}", total=event.total or None, initial=event.done, unit=event.unit.strip("s"),
                 unit_scale=in_bytes, unit_divisor=1024, leave=False, dynamic_ncols=True, file=sys.stderr,
             )  # fmt: skip
-        if event.total and self._bar.total != event.total:
-            self._bar.total = event.total
-        self._bar.update(max(event.done - self._bar.n, 0))
+            self._bars[event.of] = (event.step, bar)
+        if event.total and bar.total != event.total:
+            bar.total = event.total
+        bar.update(max(event.done - bar.n, 0))
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _close(self, of: str) -> None:
+        _, bar = self._bars.pop(of, ("", None))
+        if bar is not None:
+            bar.close()
+
+
+def _named(event: StepStarted | StepFinished | Progress) -> str:
+    return f"{event.step} {event.of}" if event.of else event.step
 
 
 def _line(event: StepStarted | StepFinished | Noted | Warned) -> str:
     match event:
-        case StepStarted(step, detail):
-            return f"{step}: {detail}" if detail else f"{step} ..."
-        case StepFinished(step, detail):
-            return f"{step}: {detail}" if detail else ""
+        case StepStarted(_, detail):
+            return f"{_named(event)}: {detail}" if detail else f"{_named(event)} ..."
+        case StepFinished(_, detail):
+            return f"{_named(event)}: {detail}" if detail else ""
         case Noted(message):
             return f"  {message}"
         case Warned(message, hint):

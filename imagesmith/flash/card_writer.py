@@ -15,7 +15,9 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted
+from imagesmith.flash.eject import eject
 from imagesmith.flash.medium import CHUNK, Medium, open_for_reading, open_for_writing
+from imagesmith.flash.unmount import unmount
 from imagesmith.messages import (
     OWN,
     Blank,
@@ -101,8 +103,8 @@ class CardWriter:
                 return Found(_joined(self._mended(slot, pieces)))
             case Compare(slot, pieces):
                 return Found(_joined(self._compared(slot, pieces)))
-            case Settle(eject):
-                return Done(self._settled(eject))
+            case Settle(wanted):
+                return Done(self._settled(wanted))
         return Done()
 
     @property
@@ -114,10 +116,14 @@ class CardWriter:
         if order.path != self._path:
             raise DeviceRefused(f"this process is for {self._path} alone", where=order.path)
         device = Device(
-            order.path, order.name, order.kind, order.size,
+            order.path, order.name, order.kind, order.size, bus=order.bus, removable=order.removable,
             logical_sector=order.logical_sector, number=order.number, diskseq=order.diskseq,
         )  # fmt: skip
-        return (open_for_writing if order.writing else open_for_reading)(device)
+        if not order.writing:
+            return open_for_reading(device)
+        if device.kind != "file":
+            unmount(device)
+        return open_for_writing(device)
 
     def _blank(self, places: tuple[Place, ...]) -> tuple[Place, ...]:
         """Zero the places, and tell where the medium does not say so afterwards."""
@@ -169,10 +175,11 @@ class CardWriter:
                 self._card.write(at, expected[at - offset : at - offset + size])
                 yield at, size
 
-    def _settled(self, eject: bool) -> str:
+    def _settled(self, wanted: bool) -> str:
         self._head = ()
         self._card.reread_table()
-        return ""
+        self._card.close()
+        return eject(self._card.device) if wanted else ""
 
     def _heed(self) -> None:
         if self._own[STOP]:

@@ -43,15 +43,9 @@ _PAGE = 4096
 def opening(device: Device, *, writing: bool) -> Open:
     """The first order to a card's writer."""
     return Open(
-        device.path,
-        device.name,
-        device.kind,
-        device.size,
-        device.logical_sector,
-        device.number,
-        device.diskseq,
-        writing,
-    )
+        device.path, device.name, device.kind, device.size, device.logical_sector, device.number, device.diskseq,
+        device.bus, device.removable, writing,
+    )  # fmt: skip
 
 
 class Stuck(IOFailed):

@@ -19,10 +19,10 @@ from imagesmith.flash.devices import file_as_device, find_device, list_devices
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
-from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals
+from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals, unmountable, why_typed
 from imagesmith.units import show_size
 from imagesmith.workflow.built import CurrentPlanId
-from imagesmith.workflow.crew import Team, hired
+from imagesmith.workflow.crew import hired
 from imagesmith.workflow.source import Opened, opened
 
 
@@ -37,6 +37,7 @@ class Request:
     yes: bool = False
     """Don't ask; only for devices whose name lasts."""
     to_file: bool = False
+    eject: bool = True
     patience: Patience = PATIENT
 
 
@@ -90,7 +91,7 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
             listener(Warned(note, "look at the image with `imagesmith inspect`"))
         if not request.yes:
             _ask_all(plans, source, ask)
-        errands = _errands(plans, team)
+        errands = [Errand(plan, card, request.eject) for plan, card in zip(plans, team.cards, strict=True)]
         results = runner.run(
             write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=request.patience)
         )
@@ -173,9 +174,13 @@ def facts_of(plan: FlashPlan, source: Opened) -> tuple[str, ...]:
     make = ", ".join(word for word in words if word) or "no model known"
     named = f" ({device.name})" if Path(device.path).name != device.name else ""
     amount = f"{show_size(plan.body_bytes)} will be" if plan.body_bytes else "all of it will be"
+    dear = tuple(f"note: it {reason}" for reason in why_typed(device))
+    mounted = unmountable(device)
     return (
         f"{device.path}{named}: {show_size(device.size)}, {make}",
         f"what is on it will be lost: {'; '.join(device.contents) or 'nothing that is recognised'}",
+        *dear,
+        *((f"it is mounted and will be unmounted: {', '.join(mounted)}",) if mounted else ()),
         f"image: {_described(source, plan.image)}; {amount} written and read back",
     )
 
@@ -184,10 +189,6 @@ def _described(source: Opened, image: SourceImage) -> str:
     note = f" ({source.note})" if source.note else ""
     size = show_size(image.size) if image.size else "size not known before its end"
     return f"{source.look.name}{note}, {size}"
-
-
-def _errands(plans: Sequence[FlashPlan], team: Team) -> list[Errand]:
-    return [Errand(plan, card) for plan, card in zip(plans, team.cards, strict=True)]
 
 
 def _outcome(device: Device, result: Receipt | ImagesmithError) -> Outcome:
