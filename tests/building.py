@@ -120,6 +120,11 @@ class Workshop:
         assert done.code == 0, done.out + done.err
         return done
 
+    def card(self) -> tuple[str, str]:
+        """The words that make `flash` write into a file, which is too small for any image."""
+        (self.folder / "card").write_bytes(bytes(4096))
+        return "--to-file", "card"
+
     def made(self, name: str = "mine", out: Path | None = None) -> dict[str, bytes]:
         """Every file of a published set, after sha256sum found it whole."""
         folder = (out or self.out) / name

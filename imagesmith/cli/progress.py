@@ -52,7 +52,8 @@ class _Json:
             if event.done != event.total and now < self._next.get(key, 0):
                 return
             self._next[key] = now + _JSON_EVERY_S
-        click.echo(json.dumps({"event": type(event).__name__, **asdict(event)}, ensure_ascii=False))
+        told = {key: value for key, value in asdict(event).items() if key != "of" or value}
+        click.echo(json.dumps({"event": type(event).__name__, **told}, ensure_ascii=False))
 
 
 class _Lines:

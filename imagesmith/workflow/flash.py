@@ -16,6 +16,7 @@ from imagesmith.events import Listener, Noted, Warned
 from imagesmith.flash.cards import PATIENT, Patience
 from imagesmith.flash.conduct import Errand, Receipt, write_cards
 from imagesmith.flash.devices import file_as_device, find_device, list_devices
+from imagesmith.flash.system import numbers_beneath
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
@@ -85,7 +86,7 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
         listener(Noted(f"image: {_described(source, image)}"))
         if image.block_map is None:
             listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
-        refuse(request, devices, image)
+        refuse(request, devices, image, numbers_beneath(source.path) if source.path else frozenset())
         plans = [plan_flash(device, image) for device in devices]
         for note in dict.fromkeys(plan.note for plan in plans if plan.note):
             listener(Warned(note, "look at the image with `imagesmith inspect`"))
@@ -119,8 +120,11 @@ def found_devices(request: Request) -> tuple[Device, ...]:
     return tuple(devices)
 
 
-def refuse(request: Request, devices: Sequence[Device], image: SourceImage) -> None:
-    """Raise DeviceRefused with all reasons against all devices at once, or return when there is none."""
+def refuse(request: Request, devices: Sequence[Device], image: SourceImage, beneath: frozenset[str]) -> None:
+    """Raise DeviceRefused with all reasons against all devices at once, or return when there is none.
+
+    `beneath` = the numbers of the devices that the image's file lies on.
+    """
     found = []
     for device in devices:
         if request.to_file and image.path.exists() and Path(device.path).samefile(image.path):
@@ -132,6 +136,7 @@ def refuse(request: Request, devices: Sequence[Device], image: SourceImage) -> N
             # Asking demands the name; where nobody is asked, the flag for fixed disks stands for it.
             name_typed=request.allow_fixed or not request.yes,
             table_sector=gpt_sector(image.head),
+            holds_image=device.number in beneath,
         )
         found += [(device, reason) for reason in reasons]
         if request.yes and not has_stable_name(device):

@@ -31,6 +31,8 @@ class Opened:
     named: Path
     note: str = ""
     """A word for the user: its name and age."""
+    path: Path | None = None
+    """The file that is read; None for a pipe or an address."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -39,11 +41,6 @@ class Opened:
     def beside(self, looked: Looked, head: bytes) -> Beside:
         """What lies beside it; nothing does beside a pipe or an address. Raises as `look_beside` does."""
         return look_beside(self.named, self.named, (looked.size, head))
-
-    @property
-    def disk(self) -> int:
-        """st_dev of the file system that it lies on; 0 when it lies on none."""
-        return os.fstat(self.look.descriptor).st_dev if self.look.descriptor > 0 else 0
 
 
 @contextlib.contextmanager
@@ -73,7 +70,7 @@ def opened_file(path: Path, listener: Listener, note: str = "", digest: str = ""
         path = named
     descriptor = _open(path)
     try:
-        yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note)
+        yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note, path)
     finally:
         os.close(descriptor)
 

@@ -287,7 +287,7 @@ def test_all_builds_every_node_and_flash_wants_to_know_which(shop: Workshop) -> 
     shop.inventory()
     shop.build("--all", "--compress", "none")
     assert shop.made("node-1")["node-1.img"] != shop.made("node-2")["node-2.img"]
-    refused = shop.run("flash", "/dev/no-such-card")
+    refused = shop.run("flash", *shop.card())
     assert refused.code == 2
     assert "node-1, node-2" in refused.err
 
@@ -296,16 +296,17 @@ def test_a_node_alone_is_what_flash_takes_next(shop: Workshop) -> None:
     shop.inventory()
     shop.build("--all", "--compress", "none")
     shop.build("node-2", "--compress", "none")
-    refused = shop.run("flash", "/dev/no-such-card")
+    refused = shop.run("flash", *shop.card())
     assert "node-1, node-2" not in refused.err
-    assert "/dev/no-such-card" in refused.err
+    assert "is too small" in refused.err
 
 
-@pytest.mark.parametrize("use", [("boot", "node-1"), ("flash", "node-1", "/dev/no-such-card")])
+@pytest.mark.parametrize("use", [("boot", "node-1"), ("flash", "node-1", "--to-file", "card")])
 def test_an_image_of_an_older_inventory_is_refused(shop: Workshop, use: tuple[str, ...]) -> None:
     shop.inventory()
     shop.build("node-1", "--compress", "none")
     shop.inventory(INVENTORY.replace("profile: mine}", "profile: mine, timezone: Europe/Berlin}", 1))
+    shop.card()
     refused = shop.run(*use)
     assert refused.code == 2
     assert "built from an older plan" in refused.err
@@ -317,9 +318,9 @@ def test_after_building_again_an_image_is_taken(shop: Workshop) -> None:
     shop.build("node-1", "--compress", "none")
     shop.inventory(INVENTORY.replace("profile: mine}", "profile: mine, timezone: Europe/Berlin}", 1))
     shop.build("node-1", "--compress", "none")
-    taken = shop.run("flash", "node-1", "/dev/no-such-card")
+    taken = shop.run("flash", "node-1", *shop.card())
     assert "older plan" not in taken.err
-    assert "/dev/no-such-card" in taken.err
+    assert "is too small" in taken.err
 
 
 def test_an_image_whose_record_is_of_another_build_is_refused(shop: Workshop) -> None:
@@ -331,7 +332,7 @@ def test_an_image_whose_record_is_of_another_build_is_refused(shop: Workshop) ->
     shop.build("node-1", "--compress", "none")
     (shop.out / "last.json").write_bytes(record)
     shop.inventory()
-    refused = shop.run("flash", "node-1", "/dev/no-such-card")
+    refused = shop.run("flash", "node-1", *shop.card())
     assert "older plan" in refused.err
 
 
@@ -342,9 +343,9 @@ def test_all_records_what_was_made_before_one_failed(shop: Workshop) -> None:
     (shop.out / "node-2/letter").write_text("mine")
     shop.inventory(INVENTORY.replace("profile: mine}", "profile: mine, timezone: Europe/Berlin}", 1))
     assert shop.run("build", "--all", "--compress", "none").code == 2
-    taken = shop.run("flash", "node-1", "/dev/no-such-card")
+    taken = shop.run("flash", "node-1", *shop.card())
     assert "older plan" not in taken.err
-    assert "/dev/no-such-card" in taken.err
+    assert "is too small" in taken.err
 
 
 def test_all_without_an_inventory_says_how_to_get_one(shop: Workshop) -> None:

@@ -75,6 +75,25 @@ def mounted(device: str, folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=False)
 
 
+@contextlib.contextmanager
+def mounted_elsewhere(device: str, folder: Path) -> Iterator[None]:
+    """Mounted in a mount namespace of its own, as in a container: our tables do not show it."""
+    folder.mkdir(exist_ok=True)
+    script = 'mount "$1" "$2" && echo mounted && exec cat'
+    process = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", device, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    try:
+        assert process.stdout.readline() == b"mounted\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
 def listed(path: str) -> Device:
     """The device as imagesmith lists it now."""
     return find_device(path, list_devices())

@@ -25,6 +25,7 @@ from faults.disks import (
     make_image,
     map_of,
     mounted,
+    mounted_elsewhere,
     needs_root,
     random_bytes,
 )
@@ -125,24 +126,36 @@ def test_a_file_is_written_without_growing(tmp_path: Path) -> None:
     assert target.read_bytes() == image.read_bytes()
 
 
-def test_a_mounted_device_is_refused_by_the_kernel_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_mount_in_another_namespace_is_refused_by_the_kernel(tmp_path: Path) -> None:
     image = make_image(tmp_path / "i.img", "dos")
     with card(tmp_path) as (disk, device):
         call("mke2fs", "-q", device)
         before = disk.read_bytes()
-        # The report is from before the mount: not the mount table but the kernel must say no.
-        report = listed(device)
-        with mounted(device, tmp_path / "mnt"), pytest.raises(DeviceRefused, match="something uses it"):
-            flash(plan_flash(report, image_of(image)), unheard)
+        with mounted_elsewhere(device, tmp_path / "mnt"), pytest.raises(DeviceRefused, match="something uses it"):
+            # No mount table that we can see names it.
+            flash(plan_flash(listed(device), image_of(image)), unheard)
         assert disk.read_bytes()[4 * MiB :] == before[4 * MiB :]
         assert disk.read_bytes()[1080:1082] == b"\x53\xef"
 
 
-def test_a_mounted_partition_is_refused_by_the_kernel(tmp_path: Path) -> None:
+def test_a_partition_mounted_in_another_namespace_is_refused_by_the_kernel(tmp_path: Path) -> None:
     image = make_image(tmp_path / "i.img", "dos")
     with loop_device(image, partitions=True) as device:
         report = listed(device)
-        with mounted(f"{device}p2", tmp_path / "mnt"), pytest.raises(DeviceRefused, match="something uses it"):
+        with (
+            mounted_elsewhere(f"{device}p2", tmp_path / "mnt"),
+            pytest.raises(DeviceRefused, match="something uses it"),
+        ):
+            flash(plan_flash(report, image_of(image)), unheard)
+
+
+def test_what_was_mounted_on_purpose_is_not_unmounted(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    with card(tmp_path) as (_, device):
+        call("mke2fs", "-q", device)
+        # The report is from before the mount.
+        report = listed(device)
+        with mounted(device, tmp_path / "mnt"), pytest.raises(DeviceRefused, match="not unmounted for you"):
             flash(plan_flash(report, image_of(image)), unheard)
 
 
