@@ -17,7 +17,8 @@ from imagesmith.cli.progress import listener_for
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.planning.refusals import ALLOW_FIXED
 from imagesmith.units import show_size
-from imagesmith.workflow.flash import Ask, Outcome, Question, Request, first_failure, flash
+from imagesmith.workflow.asking import Ask, Question
+from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
 from imagesmith.workflow.planned import current_plan_id
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
@@ -98,12 +99,12 @@ def _ask(as_json: bool) -> Ask:
         if as_json or not sys.stdin.isatty():
             raise UsageError(
                 "there is no terminal to ask at",
-                where=question.device.path,
+                where=question.where,
                 hint="use --yes with the device's name in /dev/disk/by-id (see `imagesmith devices`)",
             )
         for line in question.facts:
             click.echo(line, err=True)
-        answer = click.prompt(f"Type {question.expected} to write it", default="", show_default=False, err=True)
+        answer = click.prompt(f"Type {question.expected} to {question.doing}", default="", show_default=False, err=True)
         return str(answer)
 
     return ask

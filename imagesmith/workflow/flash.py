@@ -7,11 +7,11 @@ Nothing is written to any device before all devices were looked at and all quest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted, UsageError
+from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.events import Listener, Noted, Warned
 from imagesmith.flash.cards import PATIENT, Patience
 from imagesmith.flash.conduct import Errand, Receipt, write_cards
@@ -20,8 +20,8 @@ from imagesmith.flash.system import numbers_beneath
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
-from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals, unmountable, why_typed
 from imagesmith.units import show_size
+from imagesmith.workflow.asking import Ask, Objection, Question, confirm, objections, question, refuse
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.crew import hired
 from imagesmith.workflow.source import Opened, opened
@@ -40,20 +40,6 @@ class Request:
     to_file: bool = False
     eject: bool = True
     patience: Patience = PATIENT
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Asked once for each device, before anything is written."""
-
-    device: Device
-    facts: tuple[str, ...]
-    """Lines that tell what will be written over, and with what."""
-    expected: str
-    """The answer that means go: `yes`, or the device's name."""
-
-
-Ask = Callable[[Question], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +72,13 @@ def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listene
         listener(Noted(f"image: {_described(source, image)}"))
         if image.block_map is None:
             listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
-        refuse(request, devices, image, numbers_beneath(source.path) if source.path else frozenset())
+        beneath = numbers_beneath(source.path) if source.path else frozenset()
+        refuse([found for device in devices for found in _objections(request, device, image, beneath)])
         plans = [plan_flash(device, image) for device in devices]
         for note in dict.fromkeys(plan.note for plan in plans if plan.note):
             listener(Warned(note, "look at the image with `imagesmith inspect`"))
         if not request.yes:
-            _ask_all(plans, source, ask)
+            confirm([_question(plan, source) for plan in plans], ask)
         errands = [Errand(plan, card, request.eject) for plan, card in zip(plans, team.cards, strict=True)]
         results = runner.run(
             write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=request.patience)
@@ -120,74 +107,23 @@ def found_devices(request: Request) -> tuple[Device, ...]:
     return tuple(devices)
 
 
-def refuse(request: Request, devices: Sequence[Device], image: SourceImage, beneath: frozenset[str]) -> None:
-    """Raise DeviceRefused with all reasons against all devices at once, or return when there is none.
-
-    `beneath` = the numbers of the devices that the image's file lies on.
-    """
-    found = []
-    for device in devices:
-        if request.to_file and image.path.exists() and Path(device.path).samefile(image.path):
-            found.append((device, Refusal("is the image itself")))
-        reasons = refusals(
-            device,
-            image.size,
-            allow_fixed=request.allow_fixed,
-            # Asking demands the name; where nobody is asked, the flag for fixed disks stands for it.
-            name_typed=request.allow_fixed or not request.yes,
-            table_sector=gpt_sector(image.head),
-            holds_image=device.number in beneath,
-        )
-        found += [(device, reason) for reason in reasons]
-        if request.yes and not has_stable_name(device):
-            found.append((device, _unstable(device)))
-    if found:
-        raise refused(found)
-
-
-def refused(found: Sequence[tuple[Device, Refusal]]) -> DeviceRefused:
-    """One error for every reason; its hint names the flags, or says that there is no way round."""
-    lines = [f"{device.path} {refusal.reason}" for device, refusal in found]
-    text = (
-        lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} reasons not to write:", *(f"  {x}" for x in lines)])
+def _objections(request: Request, device: Device, image: SourceImage, beneath: frozenset[str]) -> Iterator[Objection]:
+    """`beneath` = the numbers of the devices that the image's file lies on."""
+    if request.to_file and image.path.exists() and Path(device.path).samefile(image.path):
+        yield device, Refusal("is the image itself")
+    yield from objections(
+        device,
+        allow_fixed=request.allow_fixed,
+        yes=request.yes,
+        image_size=image.size,
+        table_sector=gpt_sector(image.head),
+        holds_image=device.number in beneath,
     )
-    overrides = dict.fromkeys(refusal.override for _, refusal in found if refusal.override)
-    if any(not refusal.override for _, refusal in found):
-        hint = "nothing was written; look at all devices with `imagesmith devices`"
-    else:
-        hint = f"nothing was written; if you are sure: {', '.join(overrides)}"
-    return DeviceRefused(text, hint=hint)
 
 
-def _unstable(device: Device) -> Refusal:
-    names = [name for name in device.by_id if name.startswith("/dev/disk/by-id/")]
-    advice = f"use {names[0]}" if names else "use its name in /dev/disk/by-id, or answer the question"
-    return Refusal(f"may be another disk tomorrow, so --yes does not take this name: {advice}")
-
-
-def _ask_all(plans: Sequence[FlashPlan], source: Opened, ask: Ask) -> None:
-    for plan in plans:
-        question = Question(plan.device, facts_of(plan, source), expected_answer(plan.device))
-        if ask(question).strip() != question.expected:
-            raise Interrupted("not confirmed, nothing was written", where=plan.device.path)
-
-
-def facts_of(plan: FlashPlan, source: Opened) -> tuple[str, ...]:
-    """What a person must see before saying yes: which device it is, what is lost, what is written."""
-    device = plan.device
-    words = (device.model, f"serial {device.serial}" if device.serial else "", device.bus)
-    make = ", ".join(word for word in words if word) or "no model known"
-    named = f" ({device.name})" if Path(device.path).name != device.name else ""
+def _question(plan: FlashPlan, source: Opened) -> Question:
     amount = f"{show_size(plan.body_bytes)} will be" if plan.body_bytes else "all of it will be"
-    dear = tuple(f"note: it {reason}" for reason in why_typed(device))
-    mounted = unmountable(device)
-    return (
-        f"{device.path}{named}: {show_size(device.size)}, {make}",
-        f"what is on it will be lost: {'; '.join(device.contents) or 'nothing that is recognised'}",
-        *dear,
-        *((f"it is mounted and will be unmounted: {', '.join(mounted)}",) if mounted else ()),
-        f"image: {_described(source, plan.image)}; {amount} written and read back",
-    )
+    return question(plan.device, f"image: {_described(source, plan.image)}; {amount} written and read back")
 
 
 def _described(source: Opened, image: SourceImage) -> str:

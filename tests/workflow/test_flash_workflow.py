@@ -16,8 +16,9 @@ from imagesmith.flash.devices import list_devices
 from imagesmith.formats import bmap
 from imagesmith.model import Digest, Image
 from imagesmith.units import MiB
+from imagesmith.workflow.asking import Question
 from imagesmith.workflow.built import Built, record_build
-from imagesmith.workflow.flash import Outcome, Question, Request, first_failure, flash
+from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
 
 pytestmark = needs_root
 
@@ -76,7 +77,7 @@ def test_an_image_with_its_map_is_written_to_two_cards_after_two_questions(tmp_p
         outcomes = voice.run(Request(str(image), (one, two), tmp_path))
     assert [outcome.device.path for outcome in outcomes] == [one, two]
     assert all(outcome.receipt and outcome.receipt.written == map_of(image).mapped_bytes for outcome in outcomes)
-    assert [question.device.path for question in voice.questions] == [one, two]
+    assert [question.where for question in voice.questions] == [one, two]
     assert (tmp_path / "b").read_bytes()[:MiB] == image.read_bytes()[:MiB]
 
 
