@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from imagesmith.errors import ImagesmithError, IOFailed
@@ -40,6 +40,7 @@ class Feeder:
         self._ring = ring
         self._saying = threading.Lock()
         self._slots = Slots(ring, self._say)
+        self._leaving = ExitStack()
         self._failed = False
         self._look = Look("")
         self._content: Content | None = None
@@ -55,6 +56,7 @@ class Feeder:
                 case Deliver():
                     self._begin(self._deliver, message)
         self._slots.stop()
+        self._leaving.close()
 
     def _begin(self, work: Callable[[Any], None], message: object) -> None:
         if not self._failed:
@@ -82,12 +84,18 @@ class Feeder:
 
     def _open(self, look: Look) -> None:
         self._look = look
-        self._content = content = opened(look)
+        self._content = content = self._fetched(look) if look.url else opened(look)
         head = content.head(_SHOWN)
         if content.format != "raw":
             refuse_nested(head[:HEAD], look.name)
         self._ring.slot(0)[: len(head)] = head
         self._say(Looked(content.format, content.size, len(head), content.again))
+
+    def _fetched(self, look: Look) -> Content:
+        from imagesmith.sources.cache import Cache
+        from imagesmith.sources.feed_url import Fetched  # here, since what fetches takes long to import
+
+        return Fetched(look, Cache.default(), self._leaving)
 
     def _deliver(self, order: Deliver) -> None:
         assert self._content

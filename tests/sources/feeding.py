@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import io
 import os
 import random
 import socket
+import subprocess
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from backports import zstd
 
 from imagesmith import tools
 from imagesmith.messages import Batch, Deliver, Delivered, Digested, Free, Laid, Look, Looked
 from imagesmith.ring import SLOT, Failed, Link, Ring, vocabulary
+from imagesmith.units import MiB
 
 Frees = Callable[[list[int]], Sequence[int]]
 """Which of the slots that are held to free now."""
@@ -131,3 +141,62 @@ def expected_runs(image: bytes, spans: Sequence[tuple[int, int]], cuts: Sequence
             found.append(Digested(at, end - at, hashlib.sha256(image[at:end]).hexdigest()))
             at = end
     return found
+
+
+@contextmanager
+def from_file(path: Path, slots: int = 6, **look: str) -> Iterator[Feeding]:
+    """A feeder that has looked at a file."""
+    with path.open("rb") as file, feeding(file.fileno(), slots) as feeder:
+        feeder.look(Look(path.name, file.fileno(), **look))
+        yield feeder
+
+
+@contextmanager
+def piped(*argv: object) -> Iterator[tuple[Feeding, int]]:
+    """A feeder at the end of a command's pipe."""
+    with subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE) as source:
+        assert source.stdout
+        number = source.stdout.fileno()
+        with feeding(number) as feeder:
+            source.stdout.close()
+            yield feeder, number
+        source.kill()
+
+
+# -- packers: the real programs and libraries ---
+
+
+def xz(data: bytes, *options: str) -> bytes:
+    return subprocess.run(["xz", "-c", "-0", *options], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def zipped(data: bytes, *more: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in ("disk.img", *more):
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def qcow2(data: bytes, *options: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = Path(folder, "raw"), Path(folder, "qcow2")
+        raw.write_bytes(data)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, out], check=True)
+        return out.read_bytes()
+
+
+PACKERS = {
+    "raw": lambda data: data,
+    "xz": xz,
+    "xz blocks": lambda data: xz(data, "-T2", "--block-size=1MiB"),
+    "xz odd blocks": lambda data: xz(data, "-T2", "--block-size=1000001"),
+    "xz streams": lambda data: xz(data[: 5 * MiB]) + bytes(8) + xz(data[5 * MiB :]),
+    "gz": lambda data: gzip.compress(data, 1),
+    "zst": zstd.compress,
+    "zst frames": lambda data: zstd.compress(data[:9]) + b"\x50\x2a\x4d\x18\x03\0\0\0abc" + zstd.compress(data[9:]),
+    "bz2": lambda data: bz2.compress(data, 1),
+    "zip": zipped,
+    "qcow2": qcow2,
+    "qcow2 packed": lambda data: qcow2(data, "-c"),
+}
