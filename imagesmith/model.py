@@ -512,6 +512,8 @@ class Device:
     """What lies on it, in words, one for each partition."""
     filesystems: tuple[FileSystem, ...] = ()
     """What was recognised on it and on its partitions."""
+    by_path: tuple[str, ...] = ()
+    """Names as those of by_id, but of the port that it is plugged into."""
 
 
 @dataclass(frozen=True, slots=True)

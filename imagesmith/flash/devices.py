@@ -24,6 +24,7 @@ from imagesmith.units import show_size
 
 _COLUMNS = "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,TRAN,RM,HOTPLUG,RO,LOG-SEC,MOUNTPOINTS,MAJ:MIN,FSTYPE,LABEL"
 _BY_ID = Path("/dev/disk/by-id")
+_BY_PATH = Path("/dev/disk/by-path")
 
 
 def lsblk_argv(path: str = "") -> list[str]:
@@ -38,12 +39,12 @@ def list_devices() -> tuple[Device, ...]:
         text = run(lsblk_argv(), expect=(0, 32, 64), timeout_s=30).text
     except ToolFailed as error:
         raise IOFailed(str(error), hint="does `lsblk` work by itself?") from error
-    system, names = system_numbers(), _stable_names()
+    system, names, ports = system_numbers(), _stable_names(_BY_ID), _stable_names(_BY_PATH)
     devices = parse_lsblk(text, system)
     unknown = [device for device in devices if _is_unknown(device, devices)]
     if unknown:
         devices = parse_lsblk(text, system, {device.number: probed(device.path) for device in unknown})
-    return tuple(_with_sysfs(device, names) for device in devices)
+    return tuple(_with_sysfs(device, names, ports) for device in devices)
 
 
 def find_device(path: str, devices: Collection[Device]) -> Device:
@@ -185,7 +186,7 @@ def _word(value: object) -> str:
     return "".join(letter for letter in str(value or "") if letter.isprintable()).strip()
 
 
-def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]]) -> Device:
+def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]], ports: Mapping[str, tuple[str, ...]]) -> Device:
     node = Path("/sys/dev/block") / device.number
     disk = node.resolve().parent if device.kind == "part" else node
     holders = [path.name for path in sorted((node / "holders").glob("*"))]
@@ -199,6 +200,7 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]]) -> Device:
         diskseq=int(_first_line(disk / "diskseq") or 0),
         holders=(*device.holders, *named),
         by_id=names.get(device.number, ()),
+        by_path=ports.get(device.number, ()),
     )
 
 
@@ -221,8 +223,8 @@ def _first_line(path: Path) -> str:
         return ""
 
 
-def _stable_names(folder: Path = _BY_ID) -> dict[str, tuple[str, ...]]:
-    """by-id paths by the kernel number they lead to; empty where udev does not run."""
+def _stable_names(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The paths in one of udev's folders by the kernel number they lead to; empty where udev does not run."""
     names: dict[str, tuple[str, ...]] = {}
     for link in sorted(folder.glob("*")):
         try:
