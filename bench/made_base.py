@@ -1,4 +1,4 @@
-"""The base image that `edit_base` and `seal` measure on: 2.5 GiB, sparse, a FAT and an ext4 with random files."""
+"""The base image that `edit_base` and `whole_build` measure on: 2.5 GiB, sparse, a FAT and an ext4 with random files."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def timed(argv: Sequence[object], folder: Path) -> tuple[float, float]:
     process = subprocess.Popen([str(word) for word in argv], cwd=folder, stdout=subprocess.DEVNULL, stderr=-1)
     try:
         while process.poll() is None:
-            peak = max(peak, _memory_of(process.pid))
+            peak = max(peak, memory_of(process.pid))
             time.sleep(0.02)
         seconds = time.monotonic() - start
         if process.returncode:
@@ -61,7 +63,25 @@ def timed(argv: Sequence[object], folder: Path) -> tuple[float, float]:
         process.wait()
 
 
-def _memory_of(pid: int) -> float:
+@contextlib.contextmanager
+def sampled_peak(pid: int) -> Iterator[list[float]]:
+    """The peak memory in MiB of a process tree inside the block, as its one number, sampled every 20 ms."""
+    peak, over = [0.0], threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.02):
+            peak[0] = max(peak[0], memory_of(pid))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()
+
+
+def memory_of(pid: int) -> float:
     """MiB of a process tree now: proportional set sizes, so that shared pages count once."""
     total = 0.0
     for one in _tree(pid):
