@@ -8,7 +8,6 @@ and sockets that it is given.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mmap
 import os
@@ -22,7 +21,7 @@ from imagesmith.units import MiB
 
 SLOT = 4 * MiB
 """Bytes of one slot; pages, so fit for O_DIRECT."""
-_MOST_LINE = 64 * MiB
+MOST_LINE = 64 * MiB
 """A message names spans or pieces, each some 100 bytes; a map of a fragmented card has many."""
 
 
@@ -101,52 +100,25 @@ class Link:
 
     def send(self, message: object) -> None:
         """Raises BrokenPipeError or ConnectionError when nobody is there any more."""
-        self._end.sendall(_encode(message))
+        self._end.sendall(encode(message))
 
     def receive(self) -> Any:
         """The next message; None when the other end is gone."""
         try:
-            line = self._lines.readline(_MOST_LINE)
+            line = self._lines.readline(MOST_LINE)
         except ConnectionError:
             return None
-        return _decode(line, self._understood) if line.endswith(b"\n") else None
+        return decode(line, self._understood) if line.endswith(b"\n") else None
 
 
-class AsyncLink:
-    """The conductor's end: as `Link`, beside other conversations in one asyncio loop."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, understood: Vocabulary) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._understood = understood
-
-    @classmethod
-    async def over(cls, end: socket.socket, understood: Vocabulary) -> AsyncLink:
-        reader, writer = await asyncio.open_unix_connection(sock=end, limit=_MOST_LINE)
-        return cls(reader, writer, understood)
-
-    def send(self, message: object) -> None:
-        """Never waits; what was sent to a child that is gone is lost, and `receive` tells of it."""
-        self._writer.write(_encode(message))
-
-    async def receive(self) -> Any:
-        """The next message; None when the child is gone."""
-        try:
-            line = await self._reader.readline()
-        except ConnectionError:
-            return None
-        return _decode(line, self._understood) if line.endswith(b"\n") else None
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def _encode(message: object) -> bytes:
+def encode(message: object) -> bytes:
+    """A message as it travels: one line."""
     plain = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
     return json.dumps([type(message).__name__, plain], separators=(",", ":")).encode() + b"\n"
 
 
-def _decode(line: bytes, understood: Vocabulary) -> Any:
+def decode(line: bytes, understood: Vocabulary) -> Any:
+    """The message of a line. Raises KeyError for a class that is not understood."""
     name, plain = json.loads(line)
     return understood[name](**{key: _frozen(value) for key, value in plain.items()})
 

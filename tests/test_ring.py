@@ -11,7 +11,8 @@ import pytest
 
 from imagesmith import ring, tools
 from imagesmith.errors import ImagesmithError, ReadbackDiffers, UsageError
-from imagesmith.ring import SLOT, AsyncLink, Failed, Link, Ring, vocabulary
+from imagesmith.flash.link import AsyncLink
+from imagesmith.ring import SLOT, Failed, Link, Ring, vocabulary
 
 
 @dataclass(frozen=True, slots=True)

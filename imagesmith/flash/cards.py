@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from imagesmith import tools
 from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.flash.card_writer import STOP
+from imagesmith.flash.link import AsyncLink
 from imagesmith.messages import Done, Found, Laid, Leave, Open, Tick
 from imagesmith.model import Device
-from imagesmith.ring import AsyncLink, Failed, Ring, vocabulary
+from imagesmith.ring import Failed, Ring, vocabulary
 from imagesmith.units import align_up
 
 _ANSWERS = vocabulary(Tick, Done, Found, Failed)

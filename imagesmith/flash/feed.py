@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from imagesmith import tools
 from imagesmith.errors import IOFailed
+from imagesmith.flash.link import AsyncLink
 from imagesmith.messages import Batch, Deliver, Delivered, Digested, Free, Look, Looked
-from imagesmith.ring import AsyncLink, Failed, Ring, vocabulary
+from imagesmith.ring import Failed, Ring, vocabulary
 
 _ANSWERS = vocabulary(Looked, Batch, Digested, Delivered, Failed)
 
