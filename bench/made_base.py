@@ -1,4 +1,4 @@
-"""The base image that `edit_base` and `whole_build` measure on: 2.5 GiB, sparse, a FAT and an ext4 with random files."""
+"""The base image that the cases measure on: 2.5 GiB, sparse, a FAT and an ext4 with random files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def run(*argv: object, stdin: str | None = None) -> None:
     subprocess.run([str(word) for word in argv], env=ENV, input=stdin, text=True, check=True, capture_output=True)
 
 
-def make_base(folder: Path) -> Base:
-    """Like a published Pi image: 70 MiB in the FAT, 1 GiB in 3000 files in the root, half of it compressible."""
+def make_base(folder: Path, files: int = 3000) -> Base:
+    """Like a published Pi image: 70 MiB in the FAT, a third of a MiB per file in the root, half of it compressible."""
     chance = random.Random(1)
     tree, boot = folder / "tree", folder / "boot"
     (tree / "etc").mkdir(parents=True)
     boot.mkdir()
     (tree / "etc/os-release").write_text("ID=bench\n")
-    for number in range(3000):
+    for number in range(files):
         place = tree / f"usr/lib/d{number % 100}"
         place.mkdir(parents=True, exist_ok=True)
         size = chance.randrange(700_000)
