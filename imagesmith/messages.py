@@ -4,7 +4,8 @@ The *feeder* reads an image (a file, a pipe, an address) and fills slots of the 
 empties them. Sent over `ring.Link`, so every field is a number, a text, or a tuple of those. The conversations:
 
     feeder        Look -> Looked;  Deliver -> (Batch | Digested)* Delivered;  Free(slot) at any time
-    card writer   Open, Blank, Put, Flush, Check, Mend, Compare, Settle, Leave: (Tick* then Done | Found) each, in order
+    card writer   Open, Blank, Put, Flush, Check, Mend, Compare, Sample, Settle, Leave:
+                  (Tick* then Done | Found) each, in order
 
 Either may answer Failed instead; a card writer then still takes Blank and Leave.
 """
@@ -171,6 +172,14 @@ class Compare:
 
     slot: int
     pieces: tuple[Laid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Read pieces of the card past every cache into the slot OWN, for the conductor to look at. Then Done."""
+
+    pieces: tuple[Laid, ...]
+    """Each at most 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

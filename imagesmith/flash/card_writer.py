@@ -15,9 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted
-from imagesmith.flash.eject import eject
 from imagesmith.flash.medium import CHUNK, Medium, open_for_reading, open_for_writing
-from imagesmith.flash.unmount import unmount
 from imagesmith.messages import (
     OWN,
     Blank,
@@ -33,6 +31,7 @@ from imagesmith.messages import (
     Place,
     Promised,
     Put,
+    Sample,
     Settle,
     Tick,
 )
@@ -44,7 +43,7 @@ GRAIN = 4 * KiB
 """Differences are told, and mended, in so many bytes."""
 STOP = SLOT - 1
 """The byte of the own slot that is not 0 when everything but Blank and Leave shall be given up."""
-ORDERS = vocabulary(Open, Blank, Put, Flush, Check, Mend, Compare, Settle, Leave)
+ORDERS = vocabulary(Open, Blank, Put, Flush, Check, Mend, Compare, Sample, Settle, Leave)
 _QUIET = MiB
 """So many bytes may pass without a Tick."""
 
@@ -69,7 +68,6 @@ class CardWriter:
         with contextlib.suppress(ConnectionError):
             while (order := self._link.receive()) is not None:
                 if isinstance(order, Leave):
-                    self._head = ()
                     break
                 self._link.send(self._answer(order))
         if self._medium and self._head:
@@ -103,6 +101,10 @@ class CardWriter:
                 return Found(_joined(self._mended(slot, pieces)))
             case Compare(slot, pieces):
                 return Found(_joined(self._compared(slot, pieces)))
+            case Sample(pieces):
+                for offset, at, size in pieces:
+                    self._heed()
+                    self._own[at : at + size] = self._card.read(offset, size)
             case Settle(wanted):
                 return Done(self._settled(wanted))
         return Done()
@@ -122,6 +124,9 @@ class CardWriter:
         if not order.writing:
             return open_for_reading(device)
         if device.kind != "file":
+            # Here, since it needs modules that nothing else here does: there is one such process per card.
+            from imagesmith.flash.unmount import unmount
+
             unmount(device)
         return open_for_writing(device)
 
@@ -179,7 +184,11 @@ class CardWriter:
         self._head = ()
         self._card.reread_table()
         self._card.close()
-        return eject(self._card.device) if wanted else ""
+        if not wanted:
+            return ""
+        from imagesmith.flash.eject import eject
+
+        return eject(self._card.device)
 
     def _heed(self) -> None:
         if self._own[STOP]:
