@@ -11,8 +11,10 @@ import random
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,22 +26,6 @@ from imagesmith import tools
 from imagesmith.messages import Batch, Deliver, Delivered, Digested, Free, Laid, Look, Looked
 from imagesmith.ring import SLOT, Failed, Link, Ring, vocabulary
 from imagesmith.units import MiB
-
-Frees = Callable[[list[int]], Sequence[int]]
-"""Which of the slots that are held to free now."""
-
-
-def at_once(held: list[int]) -> Sequence[int]:
-    return tuple(held)
-
-
-def in_any_order(chance: random.Random, most: int) -> Frees:
-    """Keeps up to `most` slots for a while, then frees one of them."""
-
-    def choose(held: list[int]) -> Sequence[int]:
-        return (chance.choice(held),) if len(held) >= most else ()
-
-    return choose
 
 
 @dataclass
@@ -85,28 +71,41 @@ class Feeding:
         assert isinstance(message, kind), message
         return message
 
-    def deliver(self, frees: Frees = at_once, **order: Any) -> Got:
+    def deliver(self, late: random.Random | None = None, **order: Any) -> Got:
+        """All of one Deliver. Slots are freed at once; with `late` some time later, in any order."""
         self.link.send(Deliver(**order))
         got, held = Got(), list[int]()
+        over = threading.Event()
+        freeing = threading.Thread(target=self._free_late, args=(held, late, over), daemon=True)
+        if late:
+            freeing.start()
         while not isinstance(message := self.hear(), Delivered):
             if isinstance(message, Digested):
                 got.digested.append(message)
                 continue
             assert isinstance(message, Batch)
+            assert message.slot not in held, "a slot was filled again that is not free"
             view = self.ring.slot(message.slot)
             for offset, at, size in message.pieces:
                 assert at % 4096 == 0 and at + size <= SLOT and size > 0
                 got.pieces.append((offset, bytes(view[at : at + size])))
             got.batches.append(message.pieces)
-            assert message.slot not in held, "a slot was filled again that is not free"
-            held.append(message.slot)
-            for slot in frees(held):
-                held.remove(slot)
-                self.link.send(Free(slot))
-        for slot in held:
-            self.link.send(Free(slot))
+            if late:
+                held.append(message.slot)
+            else:
+                self.link.send(Free(message.slot))
+        over.set()
+        if late:
+            freeing.join()
         got.end = message
         return got
+
+    def _free_late(self, held: list[int], chance: random.Random, over: threading.Event) -> None:
+        while held or not over.is_set():
+            time.sleep(chance.random() / 100)
+            if held and chance.random() < 0.7:
+                slot = held.pop(chance.randrange(len(held)))
+                self.link.send(Free(slot))
 
 
 @contextmanager
