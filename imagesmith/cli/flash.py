@@ -10,21 +10,42 @@ import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from imagesmith.cli.devices import plain
-from imagesmith.cli.options import answer, built_option, json_option
+from imagesmith.cli.options import answer, built_option, complete_target, json_option
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import ImagesmithError, UsageError
+from imagesmith.flash.devices import list_devices
+from imagesmith.formats.canonical import to_plain
+from imagesmith.planning.assign import inserted
+from imagesmith.planning.receipt import FlashReceipt, text
 from imagesmith.planning.refusals import ALLOW_FIXED
 from imagesmith.units import show_size
 from imagesmith.workflow.asking import Ask, Question
 from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
+from imagesmith.workflow.jobs import AllNodes, typed
 from imagesmith.workflow.planned import current_plan_id
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
 
+def _complete_word(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell's TAB: a TARGET, or after NODE= the cards that are inserted."""
+    node, equals, _ = incomplete.partition("=")
+    if not equals:
+        return complete_target(context, parameter, incomplete)
+    try:
+        cards = [(f"{node}={card.path}", show_size(card.size)) for card in inserted(list_devices()).taken]
+    except ImagesmithError:
+        return []  # TAB is no place to complain
+    return [CompletionItem(word, help=about) for word, about in cards if word.startswith(incomplete)]
+
+
 @click.command("flash", short_help="Write an image to cards and read it back.")
-@click.argument("arguments", metavar="[SOURCE] DEVICE...", nargs=-1, required=True)
+@click.argument("arguments", metavar="[SOURCE] DEVICE... | NODE=DEVICE...", nargs=-1, shell_complete=_complete_word)
+@click.option("--all", "everything", is_flag=True, help="Every node of the inventory, to the inserted cards.")
+@click.option("--cluster", metavar="FILE", type=click.Path(path_type=Path),
+              help="The inventory for --all; else ./cluster.yaml.")  # fmt: skip
 @built_option
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
@@ -35,6 +56,8 @@ from imagesmith.workflow.verify import Verified, verify_device, verify_image
 def flash_command(
     ctx: click.Context,
     arguments: tuple[str, ...],
+    everything: bool,
+    cluster: Path | None,
     output_dir: Path,
     yes: bool,
     allow_fixed: bool,
@@ -46,25 +69,26 @@ def flash_command(
     last.
 
     SOURCE is an image file or the TARGET it was built for; without it, the image
-    built last. A single argument is always the device. A card that failed is left
-    without a bootable start.
+    built last. A single argument is always the device. NODE=DEVICE writes the
+    image built for each node to its card, all side by side; --all finds the cards
+    itself, and asks once. A card that failed is left without a bootable start.
+
+    A receipt of which card got what is printed, and kept in out/receipts/.
 
     \b
     Examples:
       imagesmith flash /dev/sdX
       imagesmith flash rpi4-worker /dev/sdX /dev/sdY
+      imagesmith flash node-1=/dev/sdX node-2=/dev/sdY
+      imagesmith flash --all
       imagesmith flash out/node-1/node-1.img --yes /dev/disk/by-id/usb-CARD
     """
-    source, devices = (None, arguments) if len(arguments) == 1 else (arguments[0], arguments[1:])
-    request = Request(source, devices, output_dir, allow_fixed, yes, to_file, not no_eject)
+    jobs = _all_nodes(arguments, cluster, to_file) if everything else typed(arguments, to_file=to_file)
+    if cluster and not everything:
+        raise UsageError("--cluster is for --all: it says which nodes there are", hint="leave it away")
+    request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject)
     outcomes = flash(request, ask=_ask(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
-    failure = first_failure(outcomes)
-    for outcome in outcomes:
-        _tell(outcome, failure, as_json)
-    if failure:
-        raise failure
-    if as_json:
-        answer([_outcome(outcome) for outcome in outcomes])
+    _tell(outcomes, as_json)
 
 
 @click.command("verify", short_help="Check an image, or a card against its image.")
@@ -110,24 +134,42 @@ def _ask(as_json: bool) -> Ask:
     return ask
 
 
-def _tell(outcome: Outcome, raised: ImagesmithError | None, as_json: bool) -> None:
-    """One line for each device; the error that is raised is shown by `cli.main`, so not here."""
+def _all_nodes(arguments: tuple[str, ...], cluster: Path | None, to_file: bool) -> AllNodes:
+    if arguments:
+        raise UsageError(
+            f"--all finds the cards itself, so {arguments[0]} says too much",
+            hint="leave it away; or say which card each node gets: imagesmith flash NODE=DEVICE...",
+        )
+    if to_file:
+        raise UsageError(
+            "--all is for the cards that are inserted, not for files", hint="imagesmith flash --to-file NODE=FILE..."
+        )
+    return AllNodes(cluster)
+
+
+def _tell(outcomes: tuple[Outcome, ...], as_json: bool) -> None:
+    """The receipt; of failures the first is raised, to be shown by `cli.main`, and the others are told here."""
+    failure = first_failure(outcomes)
     if as_json:
-        click.echo(json.dumps({"outcome": _outcome(outcome)}))
-    elif outcome.receipt:
-        click.echo(f"{outcome.device.path}: verified, {show_size(outcome.receipt.written)} written and read back")
-        if outcome.receipt.settled:
-            click.echo(f"{outcome.device.path} {outcome.receipt.settled}")
-    elif outcome.error and outcome.error is not raised:
-        click.echo(f"{outcome.error}\n    {outcome.error.hint}", err=True)
+        for outcome in outcomes:
+            click.echo(json.dumps({"outcome": _plain(outcome)}))
+    else:
+        click.echo(text(FlashReceipt(tuple(outcome.record for outcome in outcomes))))
+        for error in (outcome.error for outcome in outcomes):
+            if error and error is not failure:
+                click.echo(f"{error}\n    {error.hint}", err=True)
+    if failure:
+        raise failure
+    if as_json:
+        answer([_plain(outcome) for outcome in outcomes])
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
-    written = outcome.receipt.written if outcome.receipt else 0
-    error = outcome.error.facts() if outcome.error else None
+def _plain(outcome: Outcome) -> dict[str, object]:
+    record = to_plain(outcome.record)
+    assert isinstance(record, dict)
     return {
+        **record,
         "device": plain(outcome.device),
         "verified": outcome.receipt is not None,
-        "written": written,
-        "error": error,
+        "error": outcome.error.facts() if outcome.error else None,
     }

@@ -2,8 +2,9 @@
 
 Called by `workflow.flash`. Talks to one feeder and a card writer per card; touches no device itself.
 The order is the promise; a flush stands between all of its steps:
-blank head and tail -> body -> read the body back -> rest of the head and the backup table -> first 4 KiB -> read those
-back. Power cuts modelled at every point leave a card that is complete or not bootable, never bootable and wrong.
+blank head and tail -> body -> read the body back -> rest of the head and the backup table -> first 4 KiB, its first
+sector last -> read those back. Power cuts modelled at every point leave a card that is complete or not bootable, never
+bootable and wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from imagesmith.errors import ImagesmithError, Interrupted
@@ -21,7 +22,7 @@ from imagesmith.flash.cards import PATIENT, Card, Patience, Stuck, opening
 from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
 from imagesmith.flash.feed import Feed
 from imagesmith.flash.voice import Voice
-from imagesmith.flash.withheld import Withheld
+from imagesmith.flash.withheld import Withheld, mark
 from imagesmith.messages import (
     OWN,
     Batch,
@@ -32,6 +33,7 @@ from imagesmith.messages import (
     Done,
     Flush,
     Found,
+    Laid,
     Mend,
     Place,
     Promised,
@@ -61,6 +63,19 @@ class Receipt:
     """What read back wrong at first, and right after it was written again."""
     settled: str = ""
     """What was done for the card to be taken out."""
+    sha256: str = ""
+    """Of the whole raw image, where all of it was delivered."""
+
+
+class Stopped(Interrupted):
+    """Ctrl-C while cards were written. `results` tells what became of each by then, as `write_cards` would."""
+
+    def __init__(self, paths: Sequence[str], results: Sequence[Receipt | ImagesmithError]) -> None:
+        self.results = tuple(results)
+        states = [verdict.WHOLE if isinstance(one, Receipt) else one.hint for one in results]
+        told = [f"{path}: {state}" for path, state in zip(paths, states, strict=True)] if len(paths) > 1 else states
+        hint = f"{'; '.join(told)}. Run the same command again to write it anew"
+        super().__init__("stopped by you", where=", ".join(paths), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +93,7 @@ async def write_cards(
     """Carry the plans out; what became of each, in their order. All plans are for the same image.
 
     `again`: the feeder can be asked for the same bytes twice. Cancelled (Ctrl-C), every card is blanked as far as it
-    answers in `farewell_s`, and Interrupted is raised, telling the state of each.
+    answers in `farewell_s`, and Stopped is raised, telling the state of each.
     """
     wanted = delivery([errand.plan for errand in errands], again=again)
     inboxes = [Inbox() for _ in errands]
@@ -96,13 +111,9 @@ async def write_cards(
     try:
         return list(await asyncio.gather(*tasks))
     except asyncio.CancelledError:
-        await asyncio.gather(*tasks, return_exceptions=True)
-        states = "; ".join(f"{writing.path}: {writing.state}" if several else writing.state for writing in writings)
-        raise Interrupted(
-            "stopped by you",
-            where=", ".join(writing.path for writing in writings),
-            hint=f"{states}. Run the same command again to write it anew",
-        ) from None
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        results = [writing.at_the_end(end) for writing, end in zip(writings, ends, strict=True)]
+        raise Stopped([writing.path for writing in writings], results) from None
     finally:
         pump.cancel()
         # Also gives the closed links their turn.
@@ -136,7 +147,7 @@ class _Writing:
         try:
             return await self._write()
         except ImagesmithError as error:
-            # A card that is stuck keeps its blank head: nothing was put there before the end.
+            # A card that is stuck keeps its blank head, or its writer blanks it when it comes back and we are gone.
             await self._blank_again(0 if isinstance(error, Stuck) else self._patience.given_up_s)
             error.hint = f"{self.state}. {error.hint}".rstrip(" .")
             return error
@@ -147,6 +158,12 @@ class _Writing:
             self._first.leave(self._inbox)
             self._card.leave()
 
+    def at_the_end(self, end: Receipt | ImagesmithError | BaseException) -> Receipt | ImagesmithError:
+        """What became of the card when all were stopped, some of them after their own end."""
+        if isinstance(end, Receipt | ImagesmithError):
+            return end
+        return Interrupted("stopped by you", where=self.path, hint=self.state)
+
     async def _write(self) -> Receipt:
         await self._card.connect()
         await self._ask(opening(self._plan.device, writing=True))
@@ -155,13 +172,13 @@ class _Writing:
         await self._ask(Flush())
         self._voice.end()
         # The source's own promises (a digest of the whole, a signature) are checked before anything is believed.
-        await self._first.outcome
+        delivered = await self._first.outcome
         await self._read_back()
         await self._put_head()
         self.state = verdict.WHOLE
         settled = await self._ask(Settle(self._eject))
         assert isinstance(settled, Done)
-        return Receipt(self._plan, self._written, tuple(self._mended), settled.words)
+        return Receipt(self._plan, self._written, tuple(self._mended), settled.words, delivered.sha256)
 
     async def _ask(self, order: object) -> Done | Found:
         self._card.send(order)
@@ -197,6 +214,12 @@ class _Writing:
         finally:
             for batch in under_way:
                 self._first.taken(batch)
+        for piece in self._lay_marks():
+            self._card.send(Put(OWN, (piece,)))
+            await self._card.answer(self._patience, lambda _: None, self._voice.silence)
+
+    def _lay_marks(self) -> tuple[Laid, ...]:
+        return self._card.lay((span.offset, mark(span)) for span in self._plan.withheld if any(mark(span)))
 
     def _send_pieces(self, batch: Batch) -> None:
         last = max(offset + size for offset, _, size in batch.pieces)
@@ -214,7 +237,10 @@ class _Writing:
         self._first.taken(under_way.popleft())
 
     async def _read_back(self) -> None:
-        """Compare what is on the medium with the digests of what was delivered; mend what differs, then look again."""
+        """Compare what is on the medium with the digests of what was delivered; mend what differs, then look again.
+
+        At all of it: a card that is smaller than it says puts what is mended on top of something else.
+        """
         spans = tuple(
             (one.offset, one.size, one.sha256) for one in self._first.digests if not self._withheld.holds(one.offset)
         )
@@ -227,9 +253,10 @@ class _Writing:
             await self._ask(Flush())
             self._mended += places
             self._voice.note(f"read back wrong and written again: byte {verdict.told(places)}")
-            wrong = await self._wrong_of(wrong)
+            wrong = await self._wrong_of(spans)
         if wrong:
-            places = await self._again_over(wrong, Compare) if self._again else ()
+            few = sum(size for _, size, _ in wrong) <= MOST_MENDED
+            places = await self._again_over(wrong, Compare) if self._again and few else ()
             mended = sum(size for _, size in self._mended)
             raise verdict.differs(places or [(offset, size) for offset, size, _ in wrong], self.path, mended=mended)
         self._voice.end()
@@ -250,11 +277,13 @@ class _Writing:
     async def _put_head(self) -> None:
         """The last of `plan.withheld` is the first 4 KiB: with it, and not before, the card boots."""
         self._voice.begin("finish", "partition table and boot sector")
-        laid = self._card.lay(
-            (span.offset, self._withheld.final(span.offset, span.size)) for span in self._plan.withheld
-        )
+        withheld = self._plan.withheld
+        # On a card that is smaller than it says, these places are also some of the body's.
+        if wrong := await self._found(Compare(OWN, self._card.lay((span.offset, mark(span)) for span in withheld))):
+            raise verdict.differs(wrong, self.path)
+        laid = self._card.lay((span.offset, self._withheld.final(span.offset, span.size)) for span in withheld)
         self.state = verdict.UNKNOWN
-        for piece in laid:
+        for piece in _sector_last(laid, self._plan.device.logical_sector):
             await self._ask(Put(OWN, (piece,)))
             await self._ask(Flush())
         if wrong := await self._found(Compare(OWN, laid)):
@@ -263,9 +292,11 @@ class _Writing:
 
     async def _blank_again(self, within_s: float) -> None:
         """What a failed card gets: no head and no table, as far as it answers in that time. Sets `state`."""
-        if not self._touched or not within_s or self.state == verdict.WHOLE:
+        if not self._touched or self.state == verdict.WHOLE:
             return
         self._card.stop()
+        if not within_s:
+            return
         with contextlib.suppress(ImagesmithError, TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._card.drain(self._patience)
@@ -273,6 +304,15 @@ class _Writing:
                 found = await self._card.answer(self._patience, lambda _: None, self._voice.silence)
                 assert isinstance(found, Found)
                 self.state = verdict.UNKNOWN if found.places else verdict.BLANK
+
+
+def _sector_last(laid: Sequence[Laid], sector: int) -> Iterator[Laid]:
+    """The pieces, the last (first 4 KiB) cut in two: a card may lose power within 4 KiB, but not within a sector."""
+    yield from laid[:-1]
+    offset, at, size = laid[-1]
+    if size > sector:
+        yield offset + sector, at + sector, size - sector
+    yield offset, at, min(size, sector)
 
 
 def _blanking(plan: FlashPlan) -> Blank:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imagesmith.errors import DeviceRefused, Interrupted
 from imagesmith.model import Device, Refusal
+from imagesmith.planning.receipt import columns
 from imagesmith.planning.refusals import expected_answer, has_stable_name, refusals, unmountable, why_typed
 from imagesmith.units import show_size
 
@@ -81,6 +82,22 @@ def refused(found: Sequence[Objection]) -> DeviceRefused:
 def question(device: Device, *facts: str, doing: str = "write it") -> Question:
     """The question about one device: what it is and what is lost, and then `facts`."""
     return Question((device,), (*facts_of(device), *facts), expected_answer(device), doing)
+
+
+def question_for_all(given: Sequence[tuple[str, Device, str]]) -> Question:
+    """One question about several cards: (node, its card, what is written) each, as a table node <- card."""
+    make = [
+        (device.model or "no model known", f"serial {device.serial}" if device.serial else "") for _, device, _ in given
+    ]
+    rows = [
+        (node, "<-", device.path, show_size(device.size), *words)
+        for (node, device, _), words in zip(given, make, strict=True)
+    ]
+    margin = " " * (max(len(node) for node, *_ in given) + 6)
+    facts: list[str] = []
+    for row, (_, device, image) in zip(columns(rows), given, strict=True):
+        facts += [row, *(margin + fact for fact in (*facts_of(device)[1:], image))]
+    return Question(tuple(device for _, device, _ in given), tuple(facts), "yes", f"write these {len(given)} cards")
 
 
 def facts_of(device: Device) -> tuple[str, ...]:

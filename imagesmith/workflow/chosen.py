@@ -1,6 +1,6 @@
 """Which image a word on a command line means: an image's file, or the one that was built for a TARGET.
 
-Called by `workflow.boot` and `workflow.flash`. Nothing is ever built here.
+Called by `workflow.boot`, `workflow.source` and `workflow.jobs`. Nothing is ever built here.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ def image_named(source: str | None, output_dir: Path, current_plan_id: CurrentPl
     """The image file that `source` means, as it lies there, and a word on its name and age. Raises UsageError."""
     if source is not None and _is_image(source, output_dir):
         return Path(source), ""
-    built = last_built(output_dir) if source is None else _built_for(source, output_dir)
+    built = last_built(output_dir) if source is None else built_for(source, output_dir)
+    return built.path, name_and_age(built, current_plan_id)
+
+
+def name_and_age(built: Built, current_plan_id: CurrentPlanId) -> str:
+    """A word on a built image for who will use it. Raises UsageError where it is stale."""
     refuse_stale(built, current_plan_id)
-    age = show_age(max(0.0, time.time() - built.built_at))
-    return built.path, f"{built.name}, built {age}"
+    return f"{built.name}, built {show_age(max(0.0, time.time() - built.built_at))}"
 
 
 def _is_image(source: str, output_dir: Path) -> bool:
@@ -47,7 +51,8 @@ def _is_image(source: str, output_dir: Path) -> bool:
     return Path(source).exists() and not Path(source).is_dir()
 
 
-def _built_for(target: str, output_dir: Path) -> Built:
+def built_for(target: str, output_dir: Path) -> Built:
+    """What was built for TARGET, whatever files lie here. Raises UsageError."""
     try:
         return find_built(output_dir, remembered_target(target))
     except UsageError:

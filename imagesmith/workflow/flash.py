@@ -1,38 +1,45 @@
-"""Flash an image to cards: choose the image, refuse what must not be written, ask, write, read back.
+"""Flash images to cards: find cards and images, refuse what must not be written, ask, write, read back, keep a receipt.
 
-Called by `cli.flash`. Meets `flash/` (devices, cards), the output folder (`built`) and what lies beside an image.
-Nothing is written to any device before all devices were looked at and all questions answered.
+Called by `cli.flash`. Meets `flash/` (devices, cards), `jobs` (what was typed), `asking` (refusals and questions), the
+output folder (`built`, `receipts`) and what lies beside an image.
+Nothing is written to any device before all devices and images were looked at and all questions answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.events import Listener, Noted, Warned
+from imagesmith.errors import ImagesmithError, Interrupted
+from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
 from imagesmith.flash.cards import PATIENT, Patience
-from imagesmith.flash.conduct import Errand, Receipt, write_cards
-from imagesmith.flash.devices import file_as_device, find_device, list_devices
+from imagesmith.flash.conduct import Errand, Receipt, Stopped, write_cards
+from imagesmith.flash.devices import list_devices
+from imagesmith.flash.feed import Feed
 from imagesmith.flash.system import numbers_beneath
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
-from imagesmith.planning.flash import FlashPlan, SourceImage, gpt_sector, plan_flash
+from imagesmith.planning.flash import FlashPlan, gpt_sector, plan_flash
+from imagesmith.planning.receipt import CardRecord, replaced
+from imagesmith.planning.refusals import why_typed
 from imagesmith.units import show_size
-from imagesmith.workflow.asking import Ask, Objection, Question, confirm, objections, question, refuse
+from imagesmith.workflow import receipts
+from imagesmith.workflow.asking import Ask, Objection, Question, confirm, objections, question, question_for_all, refuse
+from imagesmith.workflow.beside import Beside
 from imagesmith.workflow.built import CurrentPlanId
-from imagesmith.workflow.crew import hired
-from imagesmith.workflow.source import Opened, opened
+from imagesmith.workflow.crew import Team, hired
+from imagesmith.workflow.jobs import AllNodes, Jobs, NodeImage, devices_of, images_of, jobs_for_all
+from imagesmith.workflow.source import Opened, opened, opened_file
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user typed. `source` None means the image built last."""
+    """What the user typed."""
 
-    source: str | None
-    devices: tuple[str, ...]
+    jobs: Jobs
     output_dir: Path
     allow_fixed: bool = False
     yes: bool = False
@@ -49,41 +56,44 @@ class Outcome:
     device: Device
     receipt: Receipt | None
     error: ImagesmithError | None
+    record: CardRecord
+    """The same, as it is kept."""
 
 
-def flash(request: Request, *, ask: Ask, current_plan_id: CurrentPlanId, listener: Listener) -> tuple[Outcome, ...]:
-    """Write one image to every device of the request, side by side; a bad card does not stop the others.
+def flash(
+    request: Request,
+    *,
+    ask: Ask,
+    current_plan_id: CurrentPlanId,
+    listener: Listener,
+    listed: Callable[[], Sequence[Device]] = list_devices,
+) -> tuple[Outcome, ...]:
+    """Write every job's image to its devices, all side by side; a bad card or image does not stop the others.
 
     Under sudo this process is the user's when it returns. Raises UsageError, DeviceRefused (with every reason for
     every device), ContentMalformed and so on while nothing is written yet; Interrupted at any time. Later failures
-    are in the outcomes.
+    are in the outcomes. `listed` tells what this machine has.
     """
     if request.to_file and (user := behind_sudo()):
         become(user)  # root is for devices
-    devices = found_devices(request)
+    devices = devices_of(request.jobs, listed, listener, to_file=request.to_file, yes=request.yes)
     with (
         asyncio.Runner() as runner,
-        hired([[device.path for device in devices]]) as (team,),
-        opened(request.source, request.output_dir, current_plan_id, listener) as source,
-        team.feed(source.descriptors) as feed,
+        hired([[device.path for device in group] for group in devices]) as teams,
+        contextlib.ExitStack() as stack,
     ):
-        looked = runner.run(feed.look(source.look))
-        image = source.beside(looked.looked, looked.head).image
-        listener(Noted(f"image: {_described(source, image)}"))
-        if image.block_map is None:
-            listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
-        beneath = numbers_beneath(source.path) if source.path else frozenset()
-        refuse([found for device in devices for found in _objections(request, device, image, beneath)])
-        plans = [plan_flash(device, image) for device in devices]
-        for note in dict.fromkeys(plan.note for plan in plans if plan.note):
-            listener(Warned(note, "look at the image with `imagesmith inspect`"))
+        # Root is gone from here on: what follows reads documents and images.
+        tasks = _tasks(request, devices, teams, current_plan_id, listener)
+        ready = [stack.enter_context(_looked_at(task, runner, request, current_plan_id, listener)) for task in tasks]
+        plans = _planned(request, ready, listener)
         if not request.yes:
-            confirm([_question(plan, source) for plan in plans], ask)
-        errands = [Errand(plan, card, request.eject) for plan, card in zip(plans, team.cards, strict=True)]
-        results = runner.run(
-            write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=request.patience)
-        )
-    return tuple(_outcome(device, result) for device, result in zip(devices, results, strict=True))
+            confirm(_questions(ready, plans), ask)
+        results, stopped = _written(runner, request, ready, plans, listener)
+    outcomes = _outcomes(ready, plans, results)
+    receipts.keep([outcome.record for outcome in outcomes], request.output_dir, listener)
+    if stopped:
+        raise stopped
+    return outcomes
 
 
 def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
@@ -91,46 +101,185 @@ def first_failure(outcomes: Sequence[Outcome]) -> ImagesmithError | None:
     return next((outcome.error for outcome in outcomes if outcome.error), None)
 
 
-def found_devices(request: Request) -> tuple[Device, ...]:
-    """The devices that the arguments mean, each once. Raises DeviceRefused, UsageError; nothing is ever created."""
-    if request.to_file:
-        devices = [file_as_device(path) for path in request.devices]
+# -- which image to which cards -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A job whose devices are found, and whose card writers are started."""
+
+    source: str | None
+    image: NodeImage | None
+    """The image itself, where a node was named."""
+    devices: tuple[Device, ...]
+    team: Team
+
+
+def _tasks(
+    request: Request,
+    devices: Sequence[tuple[Device, ...]],
+    teams: Sequence[Team],
+    current_plan_id: CurrentPlanId,
+    listener: Listener,
+) -> list[_Task]:
+    """The jobs with all that they need. Of all nodes, only as many as there are cards: other writers just leave."""
+    jobs = request.jobs
+    if isinstance(jobs, AllNodes):
+        jobs = jobs_for_all(jobs, [card for (card,) in devices], listener)
+    images = iter(images_of([job.node for job in jobs if job.node], request.output_dir, current_plan_id))
+    manned = {group[0].path: (group, team) for group, team in zip(devices, teams, strict=True)}
+    return [_Task(job.source, next(images) if job.node else None, *manned[job.devices[0]]) for job in jobs]
+
+
+# -- before anything is written -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One image and its cards, both looked at."""
+
+    node: str
+    """Whose image it is; "" where nothing tells."""
+    source: Opened
+    beside: Beside
+    again: bool
+    """Whether the feed can be asked for the same bytes twice."""
+    feed: Feed
+    devices: tuple[Device, ...]
+    team: Team
+
+    @property
+    def described(self) -> str:
+        note = f" ({self.source.note})" if self.source.note else ""
+        size = show_size(self.beside.image.size) if self.beside.image.size else "size not known before its end"
+        return f"{self.source.look.name}{note}, {size}"
+
+
+@contextlib.contextmanager
+def _looked_at(
+    task: _Task, runner: asyncio.Runner, request: Request, current_plan_id: CurrentPlanId, listener: Listener
+) -> Iterator[_Ready]:
+    if task.image:
+        opening = opened_file(task.image.path, listener, task.image.note)
     else:
-        listed = list_devices()
-        devices = [find_device(path, listed) for path in request.devices]
-    seen: dict[str, str] = {}
-    for device in devices:
-        key = device.number or str(Path(device.path).resolve())
-        if key in seen:
-            raise UsageError(f"{seen[key]} and {device.path} are the same device", hint="name each device once")
-        seen[key] = device.path
-    return tuple(devices)
+        opening = opened(task.source, request.output_dir, current_plan_id, listener)
+    with opening as source, task.team.feed(source.descriptors) as feed:
+        looked = runner.run(feed.look(source.look))
+        beside = source.beside(looked.looked, looked.head)
+        name = beside.manifest.name if beside.manifest else ""
+        node = task.image.node if task.image else name
+        yield _Ready(node, source, beside, looked.looked.again, feed, task.devices, task.team)
 
 
-def _objections(request: Request, device: Device, image: SourceImage, beneath: frozenset[str]) -> Iterator[Objection]:
-    """`beneath` = the numbers of the devices that the image's file lies on."""
-    if request.to_file and image.path.exists() and Path(device.path).samefile(image.path):
+def _planned(request: Request, ready: Sequence[_Ready], listener: Listener) -> list[list[FlashPlan]]:
+    """The plans for the cards of each image. Refuses all that must not be written, and tells what should be known."""
+    for one in ready:
+        listener(Noted(f"image: {one.described}"))
+        if one.beside.image.block_map is None:
+            listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
+    refuse([found for one in ready for device in one.devices for found in _objections(request, device, one, ready)])
+    plans = [[plan_flash(device, one.beside.image) for device in one.devices] for one in ready]
+    for note in dict.fromkeys(plan.note for group in plans for plan in group if plan.note):
+        listener(Warned(note, "look at the image with `imagesmith inspect`"))
+    kept = receipts.earlier(request.output_dir, listener) if any(one.node for one in ready) else ()
+    for one in ready:
+        for words in filter(None, (replaced(one.node, device, kept) for device in one.devices)):
+            listener(Warned(words, "two machines can't be the same node: take the old card out of use"))
+    return plans
+
+
+def _objections(request: Request, device: Device, one: _Ready, ready: Sequence[_Ready]) -> Iterator[Objection]:
+    """All that speaks against writing `one`'s image there; no image of this command may lie on the device."""
+    files = [other.source.path for other in ready if other.source.path]
+    if request.to_file and any(Path(device.path).samefile(file) for file in files):
         yield device, Refusal("is the image itself")
     yield from objections(
         device,
         allow_fixed=request.allow_fixed,
         yes=request.yes,
-        image_size=image.size,
-        table_sector=gpt_sector(image.head),
-        holds_image=device.number in beneath,
+        image_size=one.beside.image.size,
+        table_sector=gpt_sector(one.beside.image.head),
+        holds_image=any(device.number in numbers_beneath(file) for file in files),
     )
 
 
-def _question(plan: FlashPlan, source: Opened) -> Question:
+def _questions(ready: Sequence[_Ready], plans: Sequence[Sequence[FlashPlan]]) -> list[Question]:
+    """One for each device; or one for all nodes, and then one for each card of which the name must be typed."""
+    cards = [(one, plan, _amount(one, plan)) for one, group in zip(ready, plans, strict=True) for plan in group]
+    if len(ready) == 1:
+        return [question(plan.device, words) for _, plan, words in cards]
+    dear = [question(plan.device, words) for _, plan, words in cards if why_typed(plan.device)]
+    return [question_for_all([(one.node, plan.device, words) for one, plan, words in cards]), *dear]
+
+
+def _amount(one: _Ready, plan: FlashPlan) -> str:
     amount = f"{show_size(plan.body_bytes)} will be" if plan.body_bytes else "all of it will be"
-    return question(plan.device, f"image: {_described(source, plan.image)}; {amount} written and read back")
+    return f"image: {one.described}; {amount} written and read back"
 
 
-def _described(source: Opened, image: SourceImage) -> str:
-    note = f" ({source.note})" if source.note else ""
-    size = show_size(image.size) if image.size else "size not known before its end"
-    return f"{source.look.name}{note}, {size}"
+# -- writing --------------------------------------------------------------------------------------
+
+_Results = Sequence[Receipt | ImagesmithError]
+"""What became of the cards of one image."""
 
 
-def _outcome(device: Device, result: Receipt | ImagesmithError) -> Outcome:
-    return Outcome(device, None, result) if isinstance(result, ImagesmithError) else Outcome(device, result, None)
+def _written(
+    runner: asyncio.Runner,
+    request: Request,
+    ready: Sequence[_Ready],
+    plans: Sequence[Sequence[FlashPlan]],
+    listener: Listener,
+) -> tuple[list[_Results], Interrupted | None]:
+    """Every image to its cards, side by side; and the word to end with where the user stopped it."""
+    writings = []
+    for one, group in zip(ready, plans, strict=True):
+        errands = [Errand(plan, card, request.eject) for plan, card in zip(group, one.team.cards, strict=True)]
+        told = _told_of(f"{one.node} ({one.devices[0].path})", listener) if len(ready) > 1 else listener
+        writings.append(write_cards(errands, one.feed, again=one.again, listener=told, patience=request.patience))
+    ends = runner.run(_gathered(writings))
+    results: list[_Results] = [end.results if isinstance(end, Stopped) else end for end in ends]
+    if not any(isinstance(end, Stopped) for end in ends):
+        return results, None
+    paths = [device.path for one in ready for device in one.devices]
+    stopped = Stopped(paths, [result for group in results for result in group])
+    return results, Interrupted(stopped.what, where=stopped.where, hint=stopped.hint)
+
+
+async def _gathered(
+    writings: Sequence[Coroutine[None, None, list[Receipt | ImagesmithError]]],
+) -> list[_Results | Stopped]:
+    """What each came to. On Ctrl-C all are stopped, and all are waited for: they blank their cards."""
+    tasks = [asyncio.create_task(writing) for writing in writings]
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    ends: list[_Results | Stopped] = []
+    for task in tasks:
+        try:
+            ends.append(task.result())
+        except Stopped as stopped:
+            ends.append(stopped)
+    return ends
+
+
+def _told_of(name: str, listener: Listener) -> Listener:
+    """The listener for one of several images, each with a card of its own: steps are told with that name."""
+
+    def told(event: Event) -> None:
+        if isinstance(event, StepStarted | Progress | StepFinished):
+            event = replace(event, of=name)
+        listener(event)
+
+    return told
+
+
+def _outcomes(
+    ready: Sequence[_Ready], plans: Sequence[Sequence[FlashPlan]], results: Sequence[_Results]
+) -> tuple[Outcome, ...]:
+    at = receipts.time_now()
+    outcomes = []
+    for one, group, ends in zip(ready, plans, results, strict=True):
+        for plan, end in zip(group, ends, strict=True):
+            record = receipts.record_of(end, plan, one.node, one.beside, at)
+            good, bad = (end, None) if isinstance(end, Receipt) else (None, end)
+            outcomes.append(Outcome(plan.device, good, bad, record))
+    return tuple(outcomes)

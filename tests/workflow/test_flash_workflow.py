@@ -19,6 +19,7 @@ from imagesmith.units import MiB
 from imagesmith.workflow.asking import Question
 from imagesmith.workflow.built import Built, record_build
 from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
+from imagesmith.workflow.jobs import Job
 
 pytestmark = needs_root
 
@@ -39,10 +40,14 @@ def built(folder: Path, *names: str, plan_id: str = "a" * 64) -> None:
     record_build(folder, images)
 
 
+def to_cards(source: str | None, *devices: str) -> tuple[Job, ...]:
+    return (Job(source, devices),)
+
+
 def to_a_file(source: str | None, folder: Path) -> Request:
     card = folder / "a card"
     card.write_bytes(bytes(MiB))
-    return Request(source, (str(card),), folder, to_file=True)
+    return Request(to_cards(source, str(card)), folder, to_file=True)
 
 
 class Voice:
@@ -74,7 +79,7 @@ def test_an_image_with_its_map_is_written_to_two_cards_after_two_questions(tmp_p
         loop_device(dirty_disk(tmp_path / "a", 40 * MiB)) as one,
         loop_device(dirty_disk(tmp_path / "b", 33 * MiB)) as two,
     ):
-        outcomes = voice.run(Request(str(image), (one, two), tmp_path))
+        outcomes = voice.run(Request(to_cards(str(image), one, two), tmp_path))
     assert [outcome.device.path for outcome in outcomes] == [one, two]
     assert all(outcome.receipt and outcome.receipt.written == map_of(image).mapped_bytes for outcome in outcomes)
     assert [question.where for question in voice.questions] == [one, two]
@@ -86,7 +91,7 @@ def test_a_single_argument_is_the_device_and_the_last_image_is_named_with_its_ag
     built(tmp_path, "node-1")
     voice = Voice()
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
-        voice.run(Request(None, (device,), tmp_path))
+        voice.run(Request(to_cards(None, device), tmp_path))
     assert "node-1, built just now" in voice.notes
     assert "node-1, built just now" in "\n".join(voice.questions[0].facts)
 
@@ -95,7 +100,7 @@ def test_the_question_shows_the_device_and_what_is_lost(tmp_path: Path) -> None:
     image, voice = with_map(tmp_path), Voice("no")
     with loop_device(make_image(tmp_path / "old.img", "gpt"), partitions=True) as device:
         with pytest.raises(Interrupted, match="not confirmed"):
-            voice.run(Request(str(image), (device,), tmp_path))
+            voice.run(Request(to_cards(str(image), device), tmp_path))
         text = "\n".join(voice.questions[0].facts)
     assert device in text
     assert "32 MiB" in text
@@ -106,7 +111,7 @@ def test_without_the_expected_answer_nothing_is_written_to_any_card(tmp_path: Pa
     image = with_map(tmp_path)
     for answer in ("", "y", "YES", "loop0"):
         with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device, pytest.raises(Interrupted):
-            Voice(answer).run(Request(str(image), (device,), tmp_path))
+            Voice(answer).run(Request(to_cards(str(image), device), tmp_path))
         assert (tmp_path / "card").read_bytes() == b"\xff" * 40 * MiB
 
 
@@ -117,7 +122,7 @@ def test_one_bad_card_does_not_stop_the_next_and_decides_the_exit_code(tmp_path:
         loop_device(dirty_disk(tmp_path / "good", 40 * MiB)) as good,
     ):
         bad.arm("drop", 4 * MiB, 4 * MiB + 1)
-        outcomes = Voice().run(Request(str(image), (bad.device, good), tmp_path))
+        outcomes = Voice().run(Request(to_cards(str(image), bad.device, good), tmp_path))
     assert [outcome.receipt is not None for outcome in outcomes] == [False, True]
     assert isinstance(first_failure(outcomes), ReadbackDiffers)
 
@@ -129,7 +134,7 @@ def test_every_reason_of_every_device_comes_at_once(tmp_path: Path) -> None:
         loop_device(dirty_disk(tmp_path / "b", 32 * MiB - 512)) as two,
         pytest.raises(DeviceRefused) as caught,
     ):
-        Voice().run(Request(str(image), (one, two), tmp_path))
+        Voice().run(Request(to_cards(str(image), one, two), tmp_path))
     text = str(caught.value)
     assert "3 reasons" in text
     assert f"{one} is read-only" in text
@@ -140,7 +145,7 @@ def test_every_reason_of_every_device_comes_at_once(tmp_path: Path) -> None:
 def test_yes_asks_nothing_for_a_loop_device(tmp_path: Path) -> None:
     image, voice = with_map(tmp_path), Voice("never asked")
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
-        voice.run(Request(str(image), (device,), tmp_path, yes=True))
+        voice.run(Request(to_cards(str(image), device), tmp_path, yes=True))
     assert voice.questions == []
 
 
@@ -150,8 +155,8 @@ def test_yes_does_not_lift_the_refusal_of_the_system_disk(tmp_path: Path) -> Non
     if system is None:
         pytest.skip("no disk here holds the system")
     for request in (
-        Request(str(image), (system.path,), tmp_path, allow_fixed=True, yes=True),
-        Request(str(image), (system.path,), tmp_path, allow_fixed=True),
+        Request(to_cards(str(image), system.path), tmp_path, allow_fixed=True, yes=True),
+        Request(to_cards(str(image), system.path), tmp_path, allow_fixed=True),
     ):
         with pytest.raises(DeviceRefused, match="holds the running system"):
             Voice(system.name).run(request)
@@ -160,10 +165,10 @@ def test_yes_does_not_lift_the_refusal_of_the_system_disk(tmp_path: Path) -> Non
 def test_a_file_is_written_only_with_to_file(tmp_path: Path) -> None:
     image, target = with_map(tmp_path), dirty_disk(tmp_path / "target", 40 * MiB)
     with pytest.raises(DeviceRefused, match="a regular file") as caught:
-        Voice().run(Request(str(image), (str(target),), tmp_path))
+        Voice().run(Request(to_cards(str(image), str(target)), tmp_path))
     assert "--to-file" in caught.value.hint
     assert target.read_bytes() == b"\xff" * 40 * MiB
-    Voice().run(Request(str(image), (str(target),), tmp_path, to_file=True))
+    Voice().run(Request(to_cards(str(image), str(target)), tmp_path, to_file=True))
     assert target.read_bytes()[:MiB] == image.read_bytes()[:MiB]
 
 
@@ -171,7 +176,7 @@ def test_a_path_that_does_not_exist_is_never_created(tmp_path: Path) -> None:
     image = with_map(tmp_path)
     for to_file in (False, True):
         with pytest.raises(DeviceRefused, match="no such"):
-            Voice().run(Request(str(image), (str(tmp_path / "sdz"),), tmp_path, to_file=to_file))
+            Voice().run(Request(to_cards(str(image), str(tmp_path / "sdz")), tmp_path, to_file=to_file))
     assert not (tmp_path / "sdz").exists()
 
 
@@ -179,7 +184,7 @@ def test_an_image_is_not_written_over_itself(tmp_path: Path) -> None:
     image = with_map(tmp_path)
     before = image.read_bytes()
     with pytest.raises(DeviceRefused, match="is the image itself"):
-        Voice().run(Request(str(image), (str(image),), tmp_path, to_file=True))
+        Voice().run(Request(to_cards(str(image), str(image)), tmp_path, to_file=True))
     assert image.read_bytes() == before
 
 
@@ -188,7 +193,7 @@ def test_the_same_device_twice_is_refused(tmp_path: Path) -> None:
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
         (tmp_path / "link").symlink_to(device)
         with pytest.raises(UsageError, match="same device"):
-            Voice().run(Request(str(image), (device, str(tmp_path / "link")), tmp_path))
+            Voice().run(Request(to_cards(str(image), device, str(tmp_path / "link")), tmp_path))
 
 
 def test_a_stale_image_is_refused_before_any_question(tmp_path: Path) -> None:
@@ -216,7 +221,7 @@ def test_a_map_of_another_image_is_refused_before_the_first_write(tmp_path: Path
     image = with_map(tmp_path)
     (tmp_path / "node-1.bmap").write_text(bmap.encode(replace(map_of(image), image_size=33 * MiB)))
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device, pytest.raises(ContentMalformed):
-        Voice().run(Request(str(image), (device,), tmp_path))
+        Voice().run(Request(to_cards(str(image), device), tmp_path))
     assert (tmp_path / "card").read_bytes() == b"\xff" * 40 * MiB
 
 
@@ -224,7 +229,7 @@ def test_an_image_without_a_map_is_checked_against_sha256sums_while_it_is_read(t
     image = make_image(tmp_path / "i.img", "dos")
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 63}1  i.img\n")
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
-        (outcome,) = Voice().run(Request(str(image), (device,), tmp_path))
+        (outcome,) = Voice().run(Request(to_cards(str(image), device), tmp_path))
     assert isinstance(outcome.error, DigestMismatch)
     assert (tmp_path / "card").read_bytes()[:MiB] == bytes(MiB)
 
@@ -241,7 +246,7 @@ def test_a_packed_image_means_the_raw_one_beside_it(tmp_path: Path) -> None:
     packed = tmp_path / "node-1.img.zst"
     packed.write_bytes(b"\x28\xb5\x2f\xfd" + b"x" * 100)
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
-        (outcome,) = Voice().run(Request(str(packed), (device,), tmp_path))
+        (outcome,) = Voice().run(Request(to_cards(str(packed), device), tmp_path))
     assert outcome.receipt
     assert outcome.receipt.plan.image.path == image
 
@@ -255,7 +260,7 @@ def test_a_packed_image_alone_is_expanded_for_now_and_its_map_is_used(
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
-        (outcome,) = voice.run(Request(str(image) + ".zst", (device,), tmp_path))
+        (outcome,) = voice.run(Request(to_cards(str(image) + ".zst", device), tmp_path))
     assert outcome.receipt
     assert outcome.receipt.written == mapped
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -273,4 +278,4 @@ def test_a_folder_of_the_targets_name_is_not_the_image(tmp_path: Path, monkeypat
     (tmp_path / "node-1").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DeviceRefused, match="a character device"):
-        Voice().run(Request("node-1", ("/dev/null",), tmp_path))
+        Voice().run(Request(to_cards("node-1", "/dev/null"), tmp_path))
