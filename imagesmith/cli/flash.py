@@ -6,12 +6,12 @@ They ask and print; what they do is in `workflow.flash` and `workflow.verify`.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
+from imagesmith.cli.asking import asker
 from imagesmith.cli.devices import plain
 from imagesmith.cli.options import answer, built_option, complete_target, json_option
 from imagesmith.cli.progress import listener_for
@@ -22,7 +22,6 @@ from imagesmith.planning.assign import inserted
 from imagesmith.planning.receipt import FlashReceipt, text
 from imagesmith.planning.refusals import ALLOW_FIXED
 from imagesmith.units import show_size
-from imagesmith.workflow.asking import Ask, Question
 from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
 from imagesmith.workflow.jobs import AllNodes, typed
 from imagesmith.workflow.planned import current_plan_id
@@ -87,7 +86,7 @@ def flash_command(
     if cluster and not everything:
         raise UsageError("--cluster is for --all: it says which nodes there are", hint="leave it away")
     request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject)
-    outcomes = flash(request, ask=_ask(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
+    outcomes = flash(request, ask=asker(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
     _tell(outcomes, as_json)
 
 
@@ -114,24 +113,6 @@ def verify_command(ctx: click.Context, image: Path, device: str | None, as_json:
         return
     for fact in verified.facts:
         click.echo(f"{verified.image}: {fact}")
-
-
-def _ask(as_json: bool) -> Ask:
-    """A question on the terminal. Answers from a pipe are not taken: nobody saw what they would confirm."""
-
-    def ask(question: Question) -> str:
-        if as_json or not sys.stdin.isatty():
-            raise UsageError(
-                "there is no terminal to ask at",
-                where=question.where,
-                hint="use --yes with the device's name in /dev/disk/by-id (see `imagesmith devices`)",
-            )
-        for line in question.facts:
-            click.echo(line, err=True)
-        answer = click.prompt(f"Type {question.expected} to {question.doing}", default="", show_default=False, err=True)
-        return str(answer)
-
-    return ask
 
 
 def _all_nodes(arguments: tuple[str, ...], cluster: Path | None, to_file: bool) -> AllNodes:

@@ -33,6 +33,8 @@ _COMMANDS = {
     "verify": ("flash:verify_command", "Check an image, or a card against its image."),
     "devices": ("devices:devices_command", "List disks and cards, and which may be flashed."),
     "flash": ("flash:flash_command", "Write an image to cards and read it back."),
+    "probe": ("cards:probe_command", "Test a card: fake size, lost writes, bad bits."),
+    "wipe": ("cards:wipe_command", "Blank a card's tables, or all of it."),
     "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
     "update": ("cache:update_command", "Look for a newer base image and lock it."),
