@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from imagesmith.messages import Laid
-from imagesmith.planning.flash import FlashPlan, Span
+from imagesmith.planning.flash import HEAD_SIZE, FlashPlan, Span
+
+_MARK = b"imagesmith: this card is not complete. "
+
+
+def mark(span: Span) -> bytes:
+    """What lies where a withheld piece will be, while the body is read back: zeros in the head, words at the end.
+
+    A card that is smaller than it says has the end somewhere else, perhaps on a part of the body that is zero.
+    """
+    return bytes(span.size) if span.offset < HEAD_SIZE else (_MARK * (span.size // len(_MARK) + 1))[: span.size]
 
 
 class Withheld:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from faults.badcard import BadCard, bad_card
-from faults.disks import LOADER, dirty_disk, image_of, listed, make_image, map_of, needs_root
+from faults.disks import LOADER, dirty_disk, image_of, listed, make_image, map_of
+from faults.lane import needs_lane
 from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError, IOFailed, ReadbackDiffers
@@ -17,8 +18,7 @@ from imagesmith.events import Event, StepStarted, unheard
 from imagesmith.planning.flash import FlashPlan, plan_flash
 from imagesmith.units import MiB
 
-fuse = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs FUSE for the bad card")
-pytestmark = [*needs_root, fuse]
+pytestmark = needs_lane
 
 FIRST, MIDDLE, LAST = MiB, 4 * MiB, None
 """Block offsets in the body; LAST is the image's last mapped block."""
