@@ -18,6 +18,7 @@ from imagesmith.cli.progress import listener_for
 from imagesmith.errors import ImagesmithError, UsageError
 from imagesmith.flash.devices import list_devices
 from imagesmith.formats.canonical import to_plain
+from imagesmith.model import Digest
 from imagesmith.planning.assign import inserted
 from imagesmith.planning.receipt import FlashReceipt, text
 from imagesmith.planning.refusals import ALLOW_FIXED
@@ -25,6 +26,7 @@ from imagesmith.units import show_size
 from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
 from imagesmith.workflow.jobs import AllNodes, typed
 from imagesmith.workflow.planned import current_plan_id
+from imagesmith.workflow.source import Trust
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
 
@@ -40,6 +42,13 @@ def _complete_word(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(word, help=about) for word, about in cards if word.startswith(incomplete)]
 
 
+def _digest(context: click.Context, parameter: click.Parameter, text: str | None) -> Digest | None:
+    try:
+        return Digest.parse(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("flash", short_help="Write an image to cards and read it back.")
 @click.argument("arguments", metavar="[SOURCE] DEVICE... | NODE=DEVICE...", nargs=-1, shell_complete=_complete_word)
 @click.option("--all", "everything", is_flag=True, help="Every node of the inventory, to the inserted cards.")
@@ -49,6 +58,9 @@ def _complete_word(context: click.Context, parameter: click.Parameter, incomplet
 @click.option("--yes", is_flag=True, help="Don't ask; needs a /dev/disk/by-id name.")
 @click.option(ALLOW_FIXED, "allow_fixed", is_flag=True, help="Allow built-in disks (never the system's).")
 @click.option("--to-file", is_flag=True, help="DEVICE is an existing regular file.")
+@click.option("--digest", metavar="sha256:HEX", default=None, callback=_digest,
+              help="What SOURCE must be, as it lies or comes (packed).")  # fmt: skip
+@click.option("--insecure-unverified", "insecure", is_flag=True, help="Take a URL that nothing vouches for.")
 @click.option("--no-eject", is_flag=True, help="Leave the card in use when it is done.")
 @json_option
 @click.pass_context
@@ -61,14 +73,16 @@ def flash_command(
     yes: bool,
     allow_fixed: bool,
     to_file: bool,
+    digest: Digest | None,
+    insecure: bool,
     no_eject: bool,
     as_json: bool,
 ) -> None:
     """Write an image to one or more cards, read it back, and make it bootable
     last.
 
-    SOURCE is an image file or the TARGET it was built for; without it, the image
-    built last. A single argument is always the device. NODE=DEVICE writes the
+    SOURCE is an image file, the TARGET it was built for, - for standard input,
+    or an https URL; without it, the image built last. A single argument is always the device. NODE=DEVICE writes the
     image built for each node to its card, all side by side; --all finds the cards
     itself, and asks once. A card that failed is left without a bootable start.
 
@@ -80,12 +94,16 @@ def flash_command(
       imagesmith flash rpi4-worker /dev/sdX /dev/sdY
       imagesmith flash node-1=/dev/sdX node-2=/dev/sdY
       imagesmith flash --all
+      imagesmith flash https://example.org/pi.img.xz /dev/sdX
       imagesmith flash out/node-1/node-1.img --yes /dev/disk/by-id/usb-CARD
     """
     jobs = _all_nodes(arguments, cluster, to_file) if everything else typed(arguments, to_file=to_file)
     if cluster and not everything:
         raise UsageError("--cluster is for --all: it says which nodes there are", hint="leave it away")
-    request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject)
+    trust = Trust(digest, insecure)
+    if digest and (everything or any(job.node for job in typed(arguments, to_file=to_file))):
+        raise UsageError("--digest is for one SOURCE; what was built is known by its own digests")
+    request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject, trust)
     outcomes = flash(request, ask=asker(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
     _tell(outcomes, as_json)
 

@@ -32,7 +32,7 @@ from imagesmith.workflow.beside import Beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.crew import Team, hired
 from imagesmith.workflow.jobs import AllNodes, Jobs, NodeImage, devices_of, images_of, jobs_for_all
-from imagesmith.workflow.source import Opened, opened, opened_file
+from imagesmith.workflow.source import Opened, Trust, opened, opened_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Request:
     """Don't ask; only for devices whose name lasts."""
     to_file: bool = False
     eject: bool = True
+    trust: Trust = Trust()
     patience: Patience = PATIENT
 
 
@@ -162,7 +163,7 @@ def _looked_at(
     if task.image:
         opening = opened_file(task.image.path, listener, task.image.note)
     else:
-        opening = opened(task.source, request.output_dir, current_plan_id, listener)
+        opening = opened(task.source, request.output_dir, current_plan_id, listener, request.trust)
     with opening as source, task.team.feed(source.descriptors) as feed:
         looked = runner.run(feed.look(source.look))
         beside = source.beside(looked.looked, looked.head)
