@@ -101,7 +101,7 @@ def flash_command(
     if cluster and not everything:
         raise UsageError("--cluster is for --all: it says which nodes there are", hint="leave it away")
     trust = Trust(digest, insecure)
-    if digest and (everything or any(job.node for job in typed(arguments, to_file=to_file))):
+    if digest and (isinstance(jobs, AllNodes) or any(job.node for job in jobs)):
         raise UsageError("--digest is for one SOURCE; what was built is known by its own digests")
     request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject, trust)
     outcomes = flash(request, ask=asker(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))

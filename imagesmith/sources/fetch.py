@@ -52,6 +52,10 @@ class Patience:
 PATIENT = Patience()
 
 
+class NotThere(SourceUnreachable):
+    """The server is there, and says that it has no such file."""
+
+
 class _TryAgain(Exception):
     """An attempt failed in a way that may pass."""
 
@@ -237,9 +241,9 @@ def _check_answer(response: requests.Response, url: str) -> None:
         after = response.headers.get("Retry-After", "")
         raise _TryAgain(f"the server says {code} {response.reason}", float(after) if after.isdecimal() else 0)
     if code not in (200, 206, 416):
-        raise _unreachable(
-            url, f"the server says {code} {response.reason}", "check the URL; the publisher may have moved the file"
-        )
+        kind = NotThere if code in (403, 404, 410) else SourceUnreachable
+        hint = "check the URL; the publisher may have moved the file"
+        raise kind(f"the server says {code} {response.reason}", where=url, hint=hint)
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise _unreachable(url, f"the server packs its answer ({encoding}) although it was asked not to")

@@ -32,7 +32,7 @@ from imagesmith.workflow.beside import Beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.crew import Team, hired
 from imagesmith.workflow.jobs import AllNodes, Jobs, NodeImage, devices_of, images_of, jobs_for_all
-from imagesmith.workflow.source import Opened, Trust, opened, opened_file
+from imagesmith.workflow.source import AS_IT_IS, Opened, Trust, opened, opened_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Request:
     """Don't ask; only for devices whose name lasts."""
     to_file: bool = False
     eject: bool = True
-    trust: Trust = Trust()
+    trust: Trust = AS_IT_IS
     patience: Patience = PATIENT
 
 

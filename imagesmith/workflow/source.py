@@ -1,4 +1,4 @@
-"""The image that goes to cards, opened but not expanded: a file, what was built for a TARGET, or standard input.
+"""The image that goes to cards, opened but not expanded: a file, one built for a TARGET, standard input, an address.
 
 Called by `workflow.flash` and `workflow.verify`. Opens files; what is in them is read by the feeder.
 """
@@ -16,6 +16,9 @@ from pathlib import Path
 from imagesmith.errors import IOFailed, UsageError
 from imagesmith.events import Listener, Noted
 from imagesmith.messages import Look, Looked
+from imagesmith.model import BlockMap, Digest
+from imagesmith.planning.flash import SourceImage
+from imagesmith.workflow.address import is_address, looked_up
 from imagesmith.workflow.beside import PACKED, Beside, look_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import image_named
@@ -33,37 +36,70 @@ class Opened:
     """A word for the user: its name and age."""
     path: Path | None = None
     """The file that is read; None for a pipe or an address."""
+    block_map: BlockMap | None = None
+    """The one that came with an address."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         return (self.look.descriptor,) if self.look.descriptor >= 0 else ()
 
     def beside(self, looked: Looked, head: bytes) -> Beside:
-        """What lies beside it; nothing does beside a pipe or an address. Raises as `look_beside` does."""
-        return look_beside(self.named, self.named, (looked.size, head))
+        """What lies beside it; beside a pipe or an address no file does. Raises as `look_beside` does."""
+        if self.path:
+            return look_beside(self.named, self.named, (looked.size, head))
+        size = looked.size or (self.block_map.image_size if self.block_map else 0)
+        return Beside(SourceImage(self.named, size, head, self.block_map), None, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the user says of the source's bytes."""
+
+    digest: Digest | None = None
+    """Of the file as it lies there or comes, packed or not."""
+    insecure: bool = False
+    """Nothing needs to vouch for what comes from an address."""
+
+
+AS_IT_IS = Trust()
+"""Nothing is said: files are taken, addresses need somebody who vouches for them."""
 
 
 @contextlib.contextmanager
 def opened(
-    source: str | None, output_dir: Path, current_plan_id: CurrentPlanId, listener: Listener, digest: str = ""
+    source: str | None, output_dir: Path, current_plan_id: CurrentPlanId, listener: Listener, trust: Trust
 ) -> Iterator[Opened]:
-    """The source that a word on the command line means; None = the image built last. `digest`: promised of the file.
+    """The source that a word on the command line means; None = the image built last.
 
-    Raises UsageError (no such image, a stale one, a folder ...), IOFailed.
+    Raises UsageError (no such image, a stale one, a folder, an address that nothing vouches for ...), IOFailed,
+    SourceUnreachable.
     """
+    promised = str(trust.digest) if trust.digest else ""
     if source == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError("nothing comes through standard input", hint="pipe an image in: xz -dc IMAGE.xz | ...")
-        yield Opened(Look("standard input", descriptor=0, digest=digest), Path("standard input"))
-        return
-    path, note = image_named(source, output_dir, current_plan_id)
-    with opened_file(path, listener, note, digest) as found:
-        yield found
+        # Another number: 0 is what children get nothing through.
+        descriptor = os.dup(0)
+        try:
+            yield Opened(Look("standard input", descriptor=descriptor, digest=promised), Path("standard input"))
+        finally:
+            os.close(descriptor)
+    elif source is not None and is_address(source):
+        found = looked_up(source, trust.digest, listener, insecure=trust.insecure)
+        look = Look(source, url=source, digest=str(found.digest) if found.digest else "")
+        yield Opened(look, Path(found.name), block_map=found.block_map)
+    else:
+        path, note = image_named(source, output_dir, current_plan_id)
+        with opened_file(path, listener, note, promised) as file:
+            yield file
 
 
 @contextlib.contextmanager
 def opened_file(path: Path, listener: Listener, note: str = "", digest: str = "") -> Iterator[Opened]:
-    """An image file, packed or not; the raw one beside a packed one is preferred. Raises UsageError, IOFailed."""
+    """An image file, packed or not; the raw one beside a packed one is preferred, unless `digest` is promised of it.
+
+    Raises UsageError, IOFailed.
+    """
     named = path.with_suffix("") if path.suffix in PACKED else path
     if named != path and path.is_file() and named.is_file() and not digest:
         listener(Noted(f"{path.name} is packed; the raw {named.name} beside it is used"))

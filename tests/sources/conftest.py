@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server import Server
+from sources.server import Server
 
 from imagesmith.sources.cache import Cache
 
