@@ -45,7 +45,9 @@ class Failed:
     @classmethod
     def of(cls, error: errors.ImagesmithError) -> Failed:
         what = ", ".join([error.what, *error.context])
-        return cls(type(error).__name__, what, error.where, error.hint)
+        # A kind of one module's own is known elsewhere as the kind that it is one of.
+        kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+        return cls(kind.__name__, what, error.where, error.hint)
 
     def as_error(self) -> errors.ImagesmithError:
         """The error of its own class; of the root's when that class is not known or wants more than words."""

@@ -58,6 +58,13 @@ def test_an_error_keeps_its_class_and_words(error: ImagesmithError) -> None:
     assert back.what == "2 KiB differ, while reading back"
 
 
+def test_an_error_of_a_modules_own_kind_arrives_as_what_it_is_one_of() -> None:
+    class Worn(ReadbackDiffers):
+        pass
+
+    assert type(Failed.of(Worn("x")).as_error()) is ReadbackDiffers
+
+
 @pytest.mark.parametrize("kind", ["Sequence", "DocumentInvalid", "no such", "__doc__"])
 def test_a_class_that_is_no_plain_error_becomes_the_root_of_all(kind: str) -> None:
     assert type(Failed(kind, "x").as_error()) is ImagesmithError
