@@ -16,8 +16,9 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, cast
 
+from imagesmith import errors
 from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.messages import Deliver, Delivered, Free, Look, Looked
 from imagesmith.ring import Failed, Link, Ring, vocabulary
@@ -119,8 +120,10 @@ class Feeder:
 def _told(error: BaseException, name: str) -> ImagesmithError:
     """Any failure as one that a person can act on."""
     if isinstance(error, ImagesmithError):
-        error.where = error.where or name
-        return error
+        # The other end knows the classes of `errors` only, so a finer one travels as the one that it refines.
+        kind = next(known for known in type(error).__mro__ if known.__module__ == errors.__name__)
+        what = ", ".join([error.what, *error.context])
+        return cast(ImagesmithError, kind(what, where=error.where or name, hint=error.hint))
     if isinstance(error, OSError):
         return IOFailed(
             f"reading the image failed: {error.strerror or error}",
