@@ -84,7 +84,7 @@ def replaced(node: str, device: Device, earlier: Sequence[FlashReceipt]) -> str:
         return ""
     last = max(written, key=lambda card: card.at)
     date = last.at.partition("T")[0]
-    if last.serial and last.serial == device.serial:
+    if device.serial == last.serial and (device.serial or device.path == last.device):
         # A reader has the serial number that its cards seem to have, so this tells less than it seems.
         return f"{node} was already written on {date}, to this card or to another one in the same reader"
     card = last.serial or last.by_id or last.device

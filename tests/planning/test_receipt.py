@@ -53,6 +53,14 @@ def test_the_same_serial_number_may_be_the_reader_s() -> None:
     assert "to this card or to another one in the same reader" in words
 
 
+def test_without_serial_numbers_the_same_path_may_be_the_same_card() -> None:
+    nameless = replace(GOOD, serial="", by_id="")
+    assert "to this card or" in replaced(
+        "node-1", replace(OTHER, serial="", path="/dev/sdb"), [FlashReceipt((nameless,))]
+    )
+    assert "card /dev/sdb on" in replaced("node-1", replace(OTHER, serial=""), [FlashReceipt((nameless,))])
+
+
 def test_cards_that_failed_and_other_nodes_make_no_replacement() -> None:
     assert replaced("node-2", OTHER, [FlashReceipt((GOOD, BAD))]) == ""
     assert replaced("", OTHER, [FlashReceipt((replace(GOOD, node=""),))]) == ""
