@@ -133,6 +133,10 @@ class CardWriter:
     def _blank(self, places: tuple[Place, ...]) -> tuple[Place, ...]:
         """Zero the places, and tell where the medium does not say so afterwards."""
         self._blanked = places
+        if places[0][0] == 0:
+            # By itself: else a power cut could leave the old first sector, and a hole in what it needs.
+            self._card.zero(0, self._card.device.logical_sector)
+            self._card.flush()
         for offset, size in places:
             self._card.zero(offset, size)
         self._card.flush()

@@ -63,6 +63,10 @@ class BadCard:
         """No faults any more; after a power cut the power is back."""
         self.disarm("*")
 
+    def writes(self) -> int:
+        """How many writes came to it, ever."""
+        return int(os.listxattr(self.served)[0].rpartition(".")[2])
+
     def stall(self) -> None:
         """No operation ends until `wake`; who waits for one can't even be killed."""
         os.kill(self.server, signal.SIGSTOP)

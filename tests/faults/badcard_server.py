@@ -45,6 +45,7 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
         self.cache: list[tuple[int, bytes]] = []
         """Writes since the last flush, place on the medium and bytes; only with `volatile`."""
         self.gone = False
+        self.writes = 0
 
     # -- what a file system must have -------------------------------------------------------------
 
@@ -98,6 +99,7 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
                     kept = kept[:start] + self.held(stop - start, place + start) + kept[stop:]
             self.put(kept, place)
             at += size
+        self.writes += 1
         self.count_down()
         return len(data)
 
@@ -204,6 +206,10 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
             self.gone = False
         self.faults.pop(kind, None)
         return 0
+
+    def listxattr(self, path: str) -> list[str]:
+        """Not a list of the faults, but the one thing that can be asked: how many writes there were."""
+        return [f"{PREFIX}writes.{self.writes}"]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Event, StepFinished, StepStarted
+from imagesmith.flash import verdict
 from imagesmith.flash.devices import file_as_device
 from imagesmith.model import BlockMap, Device, MappedRange
 from imagesmith.planning.flash import FlashPlan, SourceImage, plan_flash
@@ -97,7 +98,9 @@ class Lane:
             end: object = act()
         except ImagesmithError as error:
             end = error
-        if isinstance(end, ImagesmithError):
+        if isinstance(end, ImagesmithError) and verdict.WHOLE in end.hint:
+            assert self.is_exact(kind)
+        elif isinstance(end, ImagesmithError):
             self.no_head_unless_said(end)
         elif not self.is_exact(kind):
             self.silent += 1
@@ -118,6 +121,13 @@ class Lane:
     def boots(self) -> bool:
         """Whether anything would take the card for one to boot from: no firmware does without the first sector."""
         return self.card.truth(0, 512) != bytes(512)
+
+    def complete_or_not_bootable(self, kind: str = "mapped") -> None:
+        """... or nothing came to it yet: then it is what it was before, whole."""
+        untouched = self.card.truth(0, CARD_SIZE) == b"\xff" * CARD_SIZE
+        if self.boots() and not untouched and not self.is_exact(kind):
+            self.silent += 1
+            raise AssertionError(f"it boots, and is wrong at byte {self.first_difference(kind)}")
 
     def first_difference(self, kind: str) -> int:
         pairs = zip(self.card.truth(0, CARD_SIZE), self.exact[kind], strict=True)
