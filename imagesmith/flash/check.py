@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from imagesmith.events import Listener, Noted
 from imagesmith.flash.cards import PATIENT, Card, Patience, opening
@@ -15,7 +16,7 @@ from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
 from imagesmith.flash.feed import Feed
 from imagesmith.flash.voice import Voice
 from imagesmith.flash.withheld import Withheld
-from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Place
+from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Laid, Place, Sample
 from imagesmith.planning.flash import BOOT_SIZE, FlashPlan, delivery
 
 _CHECK = "check image"
@@ -23,21 +24,34 @@ _CHECK = "check image"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was compared, and where the card differs (empty = nowhere)."""
+    """What was compared, and where the card differs (empty = nowhere); for that case, a look at both."""
 
     compared: int
     places: tuple[Place, ...]
+    of_image: Mapping[int, bytes] = field(default_factory=dict)
+    """What lies at the places `to_keep` in the image, by offset."""
+    of_card: Mapping[int, bytes] = field(default_factory=dict)
+    """The same on the card; only where it differs somewhere."""
 
 
 async def check_card(
-    plan: FlashPlan, card: Card, feed: Feed, *, again: bool, listener: Listener, patience: Patience = PATIENT
+    plan: FlashPlan,
+    card: Card,
+    feed: Feed,
+    *,
+    again: bool,
+    listener: Listener,
+    patience: Patience = PATIENT,
+    to_keep: Sequence[Place] = (),
 ) -> Comparison:
     """Read the card back past all caches and compare it with what the plan would write.
 
     The image's own promises are checked first, so that a difference is the card's. A card whose table was not moved to
-    its end (bmaptool, dd) is as good. Raises DeviceRefused, IOFailed, and the feeder's errors.
+    its end (bmaptool, dd) is as good. `to_keep`: places, under 4 MiB in all, whose bytes are told of the image and of a
+    card that differs. Raises DeviceRefused, IOFailed, and the feeder's errors.
     """
-    checking = _Checking(plan, card, feed if again else None, Voice(listener, card.path, False), listener, patience)
+    voice = Voice(listener, card.path, False)
+    checking = _Checking(plan, card, feed if again else None, voice, listener, patience, to_keep)
     try:
         return await checking.run(feed, again)
     finally:
@@ -47,8 +61,9 @@ async def check_card(
 
 class _Checking:
     def __init__(
-        self, plan: FlashPlan, card: Card, again: Feed | None, voice: Voice, listener: Listener, patience: Patience
-    ) -> None:
+        self, plan: FlashPlan, card: Card, again: Feed | None, voice: Voice, listener: Listener, patience: Patience,
+        to_keep: Sequence[Place],
+    ) -> None:  # fmt: skip
         self._plan = plan
         self._card = card
         self._again = again
@@ -56,6 +71,7 @@ class _Checking:
         self._listener = listener
         self._patience = patience
         self._withheld = Withheld(plan)
+        self._kept = [(offset, bytearray(size)) for offset, size in to_keep]
 
     async def run(self, feed: Feed, again: bool) -> Comparison:
         await self._card.connect()
@@ -76,7 +92,15 @@ class _Checking:
         elif differing:
             places += [(offset, size) for offset, size, _ in differing]
         self._voice.end()
-        return Comparison(total, tuple(sorted(places)))
+        of_image = {offset: bytes(data) for offset, data in self._kept}
+        return Comparison(total, tuple(sorted(places)), of_image, await self._of_card() if places else {})
+
+    async def _of_card(self) -> dict[int, bytes]:
+        """What the card has where the image's bytes were kept."""
+        laid = self._card.lay((offset, bytes(len(data))) for offset, data in self._kept)
+        await self._card_says(Sample(laid))
+        memory = self._card.own.slot(0)
+        return {offset: bytes(memory[at : at + size]) for offset, at, size in laid}
 
     async def _card_says(self, order: object) -> Found:
         self._card.send(order)
@@ -91,6 +115,7 @@ class _Checking:
         pump = asyncio.create_task(first.run())
         try:
             async for batch in inbox.batches():
+                self._keep(batch.pieces, first.memory(batch))
                 for _, _, size in self._withheld.sift(batch.pieces, first.memory(batch)):
                     self._voice.tick(size)
                 first.taken(batch)
@@ -101,6 +126,13 @@ class _Checking:
                 await pump
         self._voice.end()
         return first
+
+    def _keep(self, pieces: Iterable[Laid], memory: memoryview) -> None:
+        for offset, at, size in pieces:
+            for start, data in self._kept:
+                first, last = max(offset, start), min(offset + size, start + len(data))
+                if first < last:
+                    data[first - start : last - start] = memory[at + first - offset : at + last - offset]
 
     async def _head_differs(self) -> tuple[Place, ...]:
         """Compare tables and boot sector, as we would write them or as they are in the image."""

@@ -17,7 +17,8 @@ from imagesmith.flash.cards import PATIENT, Card, Patience
 from imagesmith.messages import Blank, Compare, Flush, Place, Promised, Put
 from imagesmith.model import Device
 from imagesmith.planning.probing import ends
-from imagesmith.planning.wiping import partitions_of, places_of
+from imagesmith.planning.tables import partitions_of
+from imagesmith.planning.wiping import places_of
 from imagesmith.ring import Ring
 from imagesmith.units import MiB
 

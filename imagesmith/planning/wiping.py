@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from imagesmith.errors import ContentMalformed
-from imagesmith.formats import gpt, mbr
-from imagesmith.model import Device, Partition
-from imagesmith.planning.flash import gpt_sector
+from imagesmith.model import Device
 from imagesmith.planning.probing import ends
-from imagesmith.units import SECTOR, KiB, MiB, align_down, align_up
+from imagesmith.planning.tables import end_of_table, partitions_of
+from imagesmith.units import KiB, MiB, align_down, align_up
 
 _START = MiB
 """Of each partition: the first superblocks of every file system, LUKS' header, LVM's."""
@@ -27,27 +25,9 @@ def places_of(head: bytes, device: Device) -> tuple[tuple[int, int], ...]:
     for part in partitions_of(head, device.size):
         first, last = part.start, part.start + part.size
         found += [(first, min(_START, part.size)), (max(first, last - _END), min(_END, part.size))]
-    copy_ends = _table_size(head, device.size)
+    copy_ends = end_of_table(head, device.size)
     found.append((max(0, copy_ends - _END), min(_END, copy_ends)))
     return _joined((align_down(at, sector), min(align_up(at + size, sector), device.size)) for at, size in found)
-
-
-def partitions_of(head: bytes, size: int) -> tuple[Partition, ...]:
-    """The partitions of a disk's table, whatever kind it is; none where it can't be read. `size`: of the disk."""
-    sector = gpt_sector(head)
-    try:
-        return gpt.parse(head, size, sector).partitions if sector else mbr.parse(head[:SECTOR], size).partitions
-    except ContentMalformed:
-        return ()
-
-
-def _table_size(head: bytes, size: int) -> int:
-    """Where a GPT's second copy ends: in mid-card where a smaller image was copied to it; 0 = there is no GPT."""
-    sector = gpt_sector(head)
-    try:
-        return gpt.parse(head, size, sector).disk_size if sector else 0
-    except ContentMalformed:
-        return 0
 
 
 def _joined(places: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

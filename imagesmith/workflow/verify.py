@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from imagesmith.errors import DeviceRefused, DigestMismatch, IOFailed, UsageError
+from imagesmith.errors import DeviceRefused, DigestMismatch, IOFailed, ReadbackDiffers, UsageError
 from imagesmith.events import Listener, Progress, StepFinished, StepStarted
-from imagesmith.flash.check import check_card
+from imagesmith.flash.check import Comparison, check_card
 from imagesmith.flash.devices import file_as_device, find_device, list_devices
-from imagesmith.flash.verdict import differs
+from imagesmith.flash.verdict import differs, told
 from imagesmith.model import Device
 from imagesmith.planning.flash import SourceImage, Span, plan_flash, spans_of
+from imagesmith.planning.lived import Starts, life_of, looked_at
 from imagesmith.units import MiB, show_size
 from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside
 from imagesmith.workflow.crew import hired
@@ -80,12 +81,36 @@ def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
                 where=device.path,
             )
         plan = plan_flash(device, image)
-        found = runner.run(check_card(plan, team.cards[0], feed, again=looked.looked.again, listener=listener))
+        to_keep = looked_at(image.head, image.size or device.size)
+        found = runner.run(
+            check_card(plan, team.cards[0], feed, again=looked.looked.again, listener=listener, to_keep=to_keep)
+        )
     if found.places:
-        failure = differs(found.places, device.path)
-        failure.hint = "it was changed since it was written (was it booted?), or the card does not keep its bytes"
-        raise failure
+        raise _differing(found, image, device)
     return Verified(source.named, (f"{device.path} holds {show_size(found.compared)} of it, read back uncached",))
+
+
+def _differing(found: Comparison, image: SourceImage, device: Device) -> ReadbackDiffers:
+    """Whether the card differs because it was used, in words."""
+    life = life_of(Starts(image.size or device.size, found.of_image), Starts(device.size, found.of_card), found.places)
+    if life is None:
+        failure = differs(found.places, device.path)
+        failure.hint = "it was changed since it was written, or the card does not keep its bytes: flash it again to see"
+        return failure
+    used = f"this card has been booted (or mounted) since it was written: {life.told}"
+    if life.unexplained:
+        strange = show_size(sum(size for _, size in life.unexplained))
+        return ReadbackDiffers(
+            f"{used}; but {strange} differ where nothing was mounted, at byte {told(life.unexplained)}",
+            where=device.path,
+            hint="that is no life of its own: something else wrote there, or the card does not keep its bytes",
+        )
+    amount = show_size(sum(size for _, size in found.places))
+    return ReadbackDiffers(
+        f"{used}; what differs ({amount}) is its own life, not damage",
+        where=device.path,
+        hint="flash it to have the image on it again. Damage to what it has rewritten itself can't be told from this",
+    )
 
 
 def _opened(path: Path) -> BinaryIO:

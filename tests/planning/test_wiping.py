@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from imagesmith.model import Device
-from imagesmith.planning.wiping import partitions_of, places_of
+from imagesmith.planning.tables import partitions_of
+from imagesmith.planning.wiping import places_of
 from imagesmith.units import KiB, MiB
 
 SIZE = 100 * MiB
