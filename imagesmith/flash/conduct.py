@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from imagesmith.errors import ImagesmithError, Interrupted
+from imagesmith.errors import ImagesmithError, Interrupted, SourceUnreachable
 from imagesmith.events import Listener
 from imagesmith.flash import verdict
 from imagesmith.flash.cards import PATIENT, Card, Patience, Stuck, opening
@@ -41,6 +42,7 @@ from imagesmith.messages import (
     Settle,
 )
 from imagesmith.planning.flash import FlashPlan, delivery
+from imagesmith.planning.resume import Written
 from imagesmith.units import MiB, show_size
 
 ROUNDS = 2
@@ -49,7 +51,7 @@ MOST_MENDED = 64 * MiB
 """Of spans that read back wrong: a card with more of them is not worn in places, it is broken or a fake."""
 _AHEAD = 2
 """Orders that a card may have before it answered: one to work at, one to begin without waiting for us."""
-_PAGE = 4096
+_KEPT_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class Stopped(Interrupted):
         super().__init__("stopped by you", where=", ".join(paths), hint=hint)
 
 
+def _forgotten(written: Written) -> None:
+    """For cards of which nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Errand:
     """One card to write: what goes to it, and the child that has it."""
@@ -85,6 +91,10 @@ class Errand:
     plan: FlashPlan
     card: Card
     eject: bool = False
+    written: Written = field(default_factory=Written)
+    """What an earlier run wrote of this image to this card; what this run writes is added."""
+    keep: Callable[[Written], None] = _forgotten
+    """Remembers `written` now and then, for a run that goes on after this one was interrupted."""
 
 
 async def write_cards(
@@ -132,6 +142,11 @@ class _Writing:
         self._eject = errand.eject
         self._first = first
         self._inbox = inbox
+        self._done = errand.written
+        for span in errand.plan.blanked:
+            self._done = self._done.without(span.offset, span.size)
+        self._keep = errand.keep
+        self._kept = time.monotonic()
         self._again = again
         self._repairs = repairs
         self._voice = voice
@@ -145,13 +160,18 @@ class _Writing:
 
     async def run(self) -> Receipt | ImagesmithError:
         try:
-            return await self._write()
+            receipt = await self._write()
+            self._keep(Written())
+            return receipt
         except ImagesmithError as error:
+            # Of a card that failed nothing is believed; a source that went away is no fault of the card.
+            self._keep(self._done if isinstance(error, SourceUnreachable) else Written())
             # A card that is stuck keeps its blank head, or its writer blanks it when it comes back and we are gone.
             await self._blank_again(0 if isinstance(error, Stuck) else self._patience.given_up_s)
             error.hint = f"{self.state}. {error.hint}".rstrip(" .")
             return error
         except asyncio.CancelledError:
+            self._keep(self._done)
             await self._blank_again(self._patience.farewell_s)
             raise
         finally:
@@ -202,6 +222,8 @@ class _Writing:
     async def _put_body(self) -> None:
         total = self._plan.body_bytes
         self._voice.begin("write", f"{show_size(total) if total else 'the image'} to {self.path}", total)
+        if self._done.size:
+            self._voice.note(f"goes on where it was stopped: {show_size(self._done.size)} are written already")
         under_way: deque[Batch] = deque()
         try:
             async for batch in self._inbox.batches():
@@ -226,15 +248,26 @@ class _Writing:
         if last > self._plan.device.size:
             raise verdict.too_large(self.path, self._plan.device.size)
         memory = self._first.memory(batch)
-        pieces = tuple(self._withheld.sift(batch.pieces, memory))
+        pieces = tuple(piece for piece in self._withheld.sift(batch.pieces, memory) if not self._is_there(piece))
         held = sum(size for *_, size in batch.pieces) - sum(size for *_, size in pieces)
         self._voice.tick(held)
         self._written += sum(size for *_, size in batch.pieces)
         self._card.send(Put(batch.slot, pieces))
 
+    def _is_there(self, piece: Laid) -> bool:
+        offset, _, size = piece
+        return self._done.holds(offset, size)
+
     async def _taken(self, under_way: deque[Batch]) -> None:
         await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
-        self._first.taken(under_way.popleft())
+        batch = under_way.popleft()
+        for offset, _, size in batch.pieces:
+            if not self._withheld.holds(offset):
+                self._done.add(offset, size)
+        self._first.taken(batch)
+        if time.monotonic() > self._kept + _KEPT_EVERY_S:
+            self._kept = time.monotonic()
+            self._keep(self._done)
 
     async def _read_back(self) -> None:
         """Compare what is on the medium with the digests of what was delivered; mend what differs, then look again.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
-from imagesmith.flash.cards import PATIENT, Patience
+from imagesmith.flash.cards import PATIENT, Card, Patience
 from imagesmith.flash.conduct import Errand, Receipt, Stopped, write_cards
 from imagesmith.flash.devices import list_devices
 from imagesmith.flash.feed import Feed
@@ -25,6 +25,7 @@ from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, gpt_sector, plan_flash
 from imagesmith.planning.receipt import CardRecord, replaced
 from imagesmith.planning.refusals import why_typed
+from imagesmith.planning.resume import resume_key
 from imagesmith.units import show_size
 from imagesmith.workflow import receipts
 from imagesmith.workflow.asking import Ask, Objection, Question, confirm, objections, question, question_for_all, refuse
@@ -32,6 +33,7 @@ from imagesmith.workflow.beside import Beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.crew import Team, hired
 from imagesmith.workflow.jobs import AllNodes, Jobs, NodeImage, devices_of, images_of, jobs_for_all
+from imagesmith.workflow.journals import journal
 from imagesmith.workflow.source import AS_IT_IS, Opened, Trust, opened, opened_file
 
 
@@ -234,7 +236,7 @@ def _written(
     """Every image to its cards, side by side; and the word to end with where the user stopped it."""
     writings = []
     for one, group in zip(ready, plans, strict=True):
-        errands = [Errand(plan, card, request.eject) for plan, card in zip(group, one.team.cards, strict=True)]
+        errands = [_errand(request, one, plan, card) for plan, card in zip(group, one.team.cards, strict=True)]
         told = _told_of(f"{one.node} ({one.devices[0].path})", listener) if len(ready) > 1 else listener
         writings.append(write_cards(errands, one.feed, again=one.again, listener=told, patience=request.patience))
     ends = runner.run(_gathered(writings))
@@ -244,6 +246,11 @@ def _written(
     paths = [device.path for one in ready for device in one.devices]
     stopped = Stopped(paths, [result for group in results for result in group])
     return results, Interrupted(stopped.what, where=stopped.where, hint=stopped.hint)
+
+
+def _errand(request: Request, one: _Ready, plan: FlashPlan, card: Card) -> Errand:
+    written, keep = journal(resume_key(plan.image, one.source.version, plan.device))
+    return Errand(plan, card, request.eject, written, keep)
 
 
 async def _gathered(

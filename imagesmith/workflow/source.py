@@ -40,6 +40,16 @@ class Opened:
     """The one that came with an address."""
 
     @property
+    def version(self) -> str:
+        """What tells these bytes from others of the same name; "" where nothing does."""
+        if self.look.digest:
+            return self.look.digest
+        if not self.path:
+            return ""
+        status = os.fstat(self.look.descriptor)
+        return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+    @property
     def descriptors(self) -> tuple[int, ...]:
         return (self.look.descriptor,) if self.look.descriptor >= 0 else ()
 
