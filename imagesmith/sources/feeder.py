@@ -16,9 +16,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any, cast
+from typing import Any
 
-from imagesmith import errors
 from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.messages import Deliver, Delivered, Free, Look, Looked
 from imagesmith.ring import Failed, Link, Ring, vocabulary
@@ -120,10 +119,8 @@ class Feeder:
 def _told(error: BaseException, name: str) -> ImagesmithError:
     """Any failure as one that a person can act on."""
     if isinstance(error, ImagesmithError):
-        # The other end knows the classes of `errors` only, so a finer one travels as the one that it refines.
-        kind = next(known for known in type(error).__mro__ if known.__module__ == errors.__name__)
-        what = ", ".join([error.what, *error.context])
-        return cast(ImagesmithError, kind(what, where=error.where or name, hint=error.hint))
+        error.where = error.where or name
+        return error
     if isinstance(error, OSError):
         return IOFailed(
             f"reading the image failed: {error.strerror or error}",
