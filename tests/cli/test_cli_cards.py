@@ -180,3 +180,31 @@ def _serves(process: Path, folder: Path) -> bool:
     except OSError:
         return False
     return str(folder / "badcard") in words
+
+
+def test_a_killed_probe_leaves_a_blank_start(tmp_path: Path) -> None:
+    disk = dirty_disk(tmp_path / "card", 200 * MiB)
+    with loop_device(disk) as device:
+        argv = [sys.executable, "-m", "imagesmith", "probe", "--full", "--yes", device]
+        process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        assert process.stderr
+        # The pattern lies on the card's start from here on.
+        assert any(line.startswith("read everything") for line in process.stderr)
+        begun = disk.read_bytes()[:MiB]
+        process.kill()
+        process.wait(10)
+        _wait_for_lock(device)
+        assert begun != bytes(MiB)
+        assert disk.read_bytes()[:MiB] == bytes(MiB)
+
+
+def _wait_for_lock(device: str) -> None:
+    """Until the card's writer, which outlives its conductor for a moment, let go of the card."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.close(os.open(device, os.O_RDWR | os.O_EXCL))
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the card's writer did not end")
