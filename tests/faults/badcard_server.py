@@ -180,7 +180,7 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
         if seed:
             chance.shuffle(self.cache)
             for place, data in self.cache:
-                share = chance.choice((0, 0.5, 0.9, 1))
+                share = chance.choice((0.1, 0.5, 0.9))
                 for at in range(0, len(data), SECTOR):
                     if chance.random() < share:
                         os.pwrite(self.medium, data[at : at + SECTOR], place + at)
