@@ -8,9 +8,14 @@ parsing and decompression of foreign bytes run as they would without sudo.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from imagesmith import tools
+from imagesmith.errors import UsageError
 from imagesmith.flash.cards import Card
 from imagesmith.flash.feed import Feed
 from imagesmith.invoker import become, behind_sudo
@@ -58,4 +63,16 @@ def hired(teams: Sequence[Sequence[str]]) -> Iterator[tuple[Team, ...]]:
         user = behind_sudo()
         if user:
             become(user)
+            _check_reach(user.pw_name)
         yield tuple(made)
+
+
+def _check_reach(user: str) -> None:
+    """Whether what is run and imported from here on can be reached without root; an installation in /root can't."""
+    for needed, mode in ((Path(sys.executable), os.X_OK), (Path(tools.__file__), os.R_OK)):
+        if not os.access(needed, mode):
+            raise UsageError(
+                f"imagesmith was started through sudo, but {user}, who called it, may not use {needed}",
+                hint=f"all but the writing itself runs as {user}: install imagesmith for {user}, or for everybody "
+                "(sudo pipx install --global imagesmith)",
+            )

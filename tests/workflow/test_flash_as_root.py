@@ -95,3 +95,38 @@ def test_root_lists_the_cards_and_the_user_behind_sudo_does_the_rest(open_folder
         "outcomes": ["verified", "verified"], "ends": user,
     }  # fmt: skip
     assert {path.stat().st_uid for path in (shop.out / "receipts").iterdir()} == {user}
+
+
+def flashed(python: Path, folder: Path, image: Path) -> subprocess.CompletedProcess[str]:
+    """One image through sudo, to a card that must stay as it is."""
+    disk = dirty_disk(folder / "card", 40 * MiB)
+    environment = {**os.environ, "SUDO_UID": str(NOBODY.pw_uid), "PYTHONPATH": ""}
+    if python.parent == folder:
+        environment["PYTHONPATH"] = f"{Path(__file__).resolve().parents[2]}:{sysconfig.get_path('purelib')}"
+    with loop_device(disk) as device:
+        argv = [python, "-m", "imagesmith", "flash", "--yes", image, device]
+        done = subprocess.run(
+            argv, cwd=folder, capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+    assert disk.read_bytes() == b"\xff" * 40 * MiB
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_an_image_that_the_user_may_not_read_is_refused_before_the_first_write(open_folder: Path) -> None:
+    image = open_folder / "i.img"
+    image.write_bytes(b"x" * MiB)
+    image.chmod(0o600)
+    done = flashed(python_for_all(open_folder), open_folder, image)
+    assert done.returncode == 6, done.stderr
+    assert "must be readable for the user who called" in done.stderr
+
+
+def test_an_installation_that_the_user_may_not_use_is_said_to_be_one(tmp_path: Path) -> None:
+    """As after `sudo pipx install`, below /root."""
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    tmp_path.chmod(0o700)
+    done = flashed(python, tmp_path, tmp_path / "i.img")
+    assert done.returncode == 2, done.stderr
+    assert "nobody, who called it, may not use" in done.stderr
