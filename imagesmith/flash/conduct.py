@@ -225,14 +225,21 @@ class _Writing:
         if self._done.size:
             self._voice.note(f"goes on where it was stopped: {show_size(self._done.size)} are written already")
         under_way: deque[Batch] = deque()
+        sent: asyncio.Queue[object] = asyncio.Queue(_AHEAD)
         try:
-            async for batch in self._inbox.batches():
-                under_way.append(batch)
-                self._send_pieces(batch)
-                if len(under_way) > _AHEAD:
-                    await self._taken(under_way)
-            while under_way:
-                await self._taken(under_way)
+            async with asyncio.TaskGroup() as group:
+                # Beside: a card that fails, or stands still, is heard of also while the source is slow.
+                group.create_task(self._hear(sent, under_way))
+                async for batch in self._inbox.batches():
+                    under_way.append(batch)
+                    await sent.put(self._send_pieces(batch))
+                    if time.monotonic() > self._kept + _KEPT_EVERY_S:
+                        self._kept = time.monotonic()
+                        self._card.send(Flush())
+                        await sent.put(Flush())
+                await sent.put(None)
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
         finally:
             for batch in under_way:
                 self._first.taken(batch)
@@ -243,7 +250,7 @@ class _Writing:
     def _lay_marks(self) -> tuple[Laid, ...]:
         return self._card.lay((span.offset, mark(span)) for span in self._plan.withheld if any(mark(span)))
 
-    def _send_pieces(self, batch: Batch) -> None:
+    def _send_pieces(self, batch: Batch) -> Put:
         last = max(offset + size for offset, _, size in batch.pieces)
         if last > self._plan.device.size:
             raise verdict.too_large(self.path, self._plan.device.size)
@@ -252,22 +259,27 @@ class _Writing:
         held = sum(size for *_, size in batch.pieces) - sum(size for *_, size in pieces)
         self._voice.tick(held)
         self._written += sum(size for *_, size in batch.pieces)
-        self._card.send(Put(batch.slot, pieces))
+        put = Put(batch.slot, pieces)
+        self._card.send(put)
+        return put
 
     def _is_there(self, piece: Laid) -> bool:
         offset, _, size = piece
         return self._done.holds(offset, size)
 
-    async def _taken(self, under_way: deque[Batch]) -> None:
-        await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
-        batch = under_way.popleft()
-        for offset, _, size in batch.pieces:
-            if not self._withheld.holds(offset):
-                self._done.add(offset, size)
-        self._first.taken(batch)
-        if time.monotonic() > self._kept + _KEPT_EVERY_S:
-            self._kept = time.monotonic()
-            self._keep(self._done)
+    async def _hear(self, sent: asyncio.Queue[object], under_way: deque[Batch]) -> None:
+        """The answers to what is in the queue, until None is."""
+        while order := await sent.get():
+            await self._card.answer(self._patience, self._voice.tick, self._voice.silence)
+            if isinstance(order, Flush):
+                # Not before: a power cut may take what was not flushed, and what is kept is not written again.
+                self._keep(self._done)
+                continue
+            batch = under_way.popleft()
+            for offset, _, size in batch.pieces:
+                if not self._withheld.holds(offset):
+                    self._done.add(offset, size)
+            self._first.taken(batch)
 
     async def _read_back(self) -> None:
         """Compare what is on the medium with the digests of what was delivered; mend what differs, then look again.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import signal
 import stat
 import sys
 import time
@@ -120,6 +121,9 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
         """What happens at the beginning of every operation."""
         if delay := self.faults.get("delay"):
             time.sleep(delay.count / 1e6)
+        if self.hit("hang", offset, size):
+            del self.faults["hang"]
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self.hit("vanish", offset, size):
             self.gone = True
         if self.gone:
