@@ -145,6 +145,7 @@ class _Writing:
         self._done = errand.written
         for span in errand.plan.blanked:
             self._done = self._done.without(span.offset, span.size)
+        self._resumed = self._done.size > 0
         self._keep = errand.keep
         self._kept = time.monotonic()
         self._again = again
@@ -291,6 +292,12 @@ class _Writing:
         )
         self._voice.begin("read back", self.path, sum(size for _, size, _ in spans))
         wrong = await self._wrong_of(spans)
+        if wrong and self._again and self._resumed:
+            # Perhaps another card in the same reader, which tells no card from another: that is no fault of this one.
+            await self._again_over(wrong, Mend)
+            await self._ask(Flush())
+            self._voice.note("it is not as the interrupted run left it: what is different was written again")
+            wrong = await self._wrong_of(spans)
         for _ in range(ROUNDS):
             if not wrong or not self._again or sum(size for _, size, _ in wrong) > MOST_MENDED:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imagesmith.errors import ImagesmithError
@@ -13,6 +13,7 @@ from imagesmith.flash.cards import PATIENT, Patience
 from imagesmith.flash.conduct import Errand, Receipt, write_cards
 from imagesmith.messages import Look
 from imagesmith.planning.flash import FlashPlan
+from imagesmith.planning.resume import Written
 from imagesmith.workflow.crew import hired
 
 
@@ -25,9 +26,16 @@ def flash(plan: FlashPlan, listener: Listener = unheard, **options: object) -> R
 
 
 def flash_all(
-    plans: Sequence[FlashPlan], listener: Listener = unheard, patience: Patience = PATIENT, source: Path | None = None
+    plans: Sequence[FlashPlan],
+    listener: Listener = unheard,
+    patience: Patience = PATIENT,
+    source: Path | None = None,
+    written: Callable[[], Written] = Written,
 ) -> list[Receipt | ImagesmithError]:
-    """Several cards from one image, `source` instead of the plans' own where it is packed."""
+    """Several cards from one image, `source` instead of the plans' own where it is packed.
+
+    `written` = what an interrupted run is said to have left on each.
+    """
     path = source or plans[0].image.path
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -37,7 +45,7 @@ def flash_all(
             team.feed([descriptor]) as feed,
         ):
             looked = runner.run(feed.look(Look(str(path), descriptor=descriptor)))
-            errands = [Errand(plan, card) for plan, card in zip(plans, team.cards, strict=True)]
+            errands = [Errand(plan, card, written=written()) for plan, card in zip(plans, team.cards, strict=True)]
             return runner.run(
                 write_cards(errands, feed, again=looked.looked.again, listener=listener, patience=patience)
             )
