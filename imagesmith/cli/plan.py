@@ -15,7 +15,8 @@ from imagesmith.model import Profile
 from imagesmith.planning.explain import describe, explain, explain_profile
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache
-from imagesmith.workflow.planned import base_in_cache, lock_file, plan
+from imagesmith.workflow.cached import base_in_cache
+from imagesmith.workflow.planned import lock_file, plan
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
 

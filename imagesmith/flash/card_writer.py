@@ -153,13 +153,15 @@ class CardWriter:
         """The offset and bytes of each piece; between them Ticks are sent, and the word to stop is heard."""
         memory = self._own if slot == OWN else self._ring.slot(slot)
         quiet = 0
-        for offset, at, size in pieces:
-            self._heed()
-            yield offset, memory[at : at + size]
-            quiet += size
-            if quiet >= _QUIET:
-                self._link.send(Tick(quiet))
-                quiet = 0
+        for offset, at, whole in pieces:
+            for done in range(0, whole, CHUNK):
+                self._heed()
+                size = min(CHUNK, whole - done)
+                yield offset + done, memory[at + done : at + done + size]
+                quiet += size
+                if quiet >= _QUIET:
+                    self._link.send(Tick(quiet))
+                    quiet = 0
         if quiet:
             self._link.send(Tick(quiet))
 

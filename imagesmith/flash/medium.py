@@ -20,7 +20,7 @@ from imagesmith.errors import DeviceRefused, ImagesmithError, IOFailed
 from imagesmith.model import Device
 from imagesmith.units import MiB, align_up, show_size
 
-CHUNK = 4 * MiB
+CHUNK = 2 * MiB
 """Bytes moved at a time; the size of the one buffer."""
 _LOCK_WAIT_S = 5.0
 # <linux/fs.h>; Python has no names for them.

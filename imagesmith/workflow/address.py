@@ -36,20 +36,6 @@ class Address:
         return _name_of(self.url)
 
 
-def is_address(word: str) -> bool:
-    """Whether a word on the command line is a URL. Raises UsageError for one that is not https."""
-    scheme, colons, _ = word.partition("://")
-    if not colons or "/" in scheme:
-        return False
-    if scheme.lower() != "https":
-        raise UsageError(
-            f"{scheme}:// is not safe: anybody on the way could change the image",
-            where=word,
-            hint="use the publisher's https:// address, or fetch it yourself and give the file",
-        )
-    return True
-
-
 def looked_up(url: str, digest: Digest | None, listener: Listener, *, insecure: bool = False) -> Address:
     """Find what vouches for the image at `url`: `digest` (the user's own), else a list of checksums beside it.
 

@@ -23,8 +23,10 @@ from imagesmith.ring import Ring
 from imagesmith.tools import own_argv
 
 _SLOTS = 16
-"""All images together: 64 MiB of shared memory, used as far as it is needed."""
-_LEAST = 6
+"""All images together: 64 MiB of shared memory, used as far as it is needed; half of it where there are many cards."""
+_LEAST = 4
+_MANY = 4
+"""Cards: each has a process with memory of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Team:
 @contextlib.contextmanager
 def hired(teams: Sequence[Sequence[str]]) -> Iterator[tuple[Team, ...]]:
     """Start a card writer for every device path, give up root, and part from the writers afterwards."""
-    slots = max(_LEAST, _SLOTS // max(1, len(teams)))
+    few = sum(len(paths) for paths in teams) <= _MANY
+    slots = max(_LEAST, (_SLOTS if few else _SLOTS // 2) // max(1, len(teams)))
     with contextlib.ExitStack() as stack:
         made = []
         for paths in teams:

@@ -1,6 +1,6 @@
 """From what is wanted to its plan, with the base as `imagesmith.lock` pins it, now and when the image is used later.
 
-Called by every command that needs a plan or its id. Reads the lock, looks into the cache; fetches and writes nothing.
+Called by every command that needs a plan or its id. Reads the lock; fetches and writes nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from imagesmith import resources
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource
+from imagesmith.model import BuildPlan
 from imagesmith.planning.build import plan_build
-from imagesmith.sources import bootstrap, lock, obtain
-from imagesmith.sources.cache import Cache
+from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, looks_like_path, wanted
 
@@ -30,17 +29,6 @@ def plan(found: Wanted, lock_path: Path, *, epoch: int = 0) -> BuildPlan:
     """The plan of what is wanted. Raises DocumentInvalid for a broken lock and what `plan_build` raises."""
     base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name)
     return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch)
-
-
-def base_in_cache(build_plan: BuildPlan, cache: Cache) -> bool:
-    """Whether a build of the plan would find its base in the cache. Looks only: no byte of it is compared."""
-    match build_plan.base.source:
-        case HttpSource() as source:
-            return obtain.in_cache(source, cache)
-        case DebianSource() as source:
-            return bootstrap.in_cache(source, build_plan.architecture, cache)
-        case FileSource():
-            return False
 
 
 def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:

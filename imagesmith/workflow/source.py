@@ -18,7 +18,6 @@ from imagesmith.events import Listener, Noted
 from imagesmith.messages import Look, Looked
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import SourceImage
-from imagesmith.workflow.address import is_address, looked_up
 from imagesmith.workflow.beside import PACKED, Beside, look_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import image_named
@@ -94,7 +93,9 @@ def opened(
             yield Opened(Look("standard input", descriptor=descriptor, digest=promised), Path("standard input"))
         finally:
             os.close(descriptor)
-    elif source is not None and is_address(source):
+    elif source is not None and _is_address(source):
+        from imagesmith.workflow.address import looked_up  # here, since what fetches takes long to import
+
         found = looked_up(source, trust.digest, listener, insecure=trust.insecure)
         look = Look(source, url=source, digest=str(found.digest) if found.digest else "")
         yield Opened(look, Path(found.name), block_map=found.block_map)
@@ -119,6 +120,20 @@ def opened_file(path: Path, listener: Listener, note: str = "", digest: str = ""
         yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note, path)
     finally:
         os.close(descriptor)
+
+
+def _is_address(word: str) -> bool:
+    """Whether it is a URL. Raises UsageError for one that is not https."""
+    scheme, colons, _ = word.partition("://")
+    if not colons or "/" in scheme:
+        return False
+    if scheme.lower() != "https":
+        raise UsageError(
+            f"{scheme}:// is not safe: anybody on the way could change the image",
+            where=word,
+            hint="use the publisher's https:// address, or fetch it yourself and give the file",
+        )
+    return True
 
 
 def _open(path: Path) -> int:

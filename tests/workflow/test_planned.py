@@ -16,7 +16,8 @@ from imagesmith.sources.bootstrap.recipe import Recipe
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.lock import Lock, LockEntry, encode
 from imagesmith.workflow.built import Built
-from imagesmith.workflow.planned import base_in_cache, choice_of, current_plan_id, lock_file, plan, remembered
+from imagesmith.workflow.cached import base_in_cache
+from imagesmith.workflow.planned import choice_of, current_plan_id, lock_file, plan, remembered
 from imagesmith.workflow.target import TargetChoice, wanted
 
 PI = TargetChoice("rpi4-worker", no_cluster=True)
