@@ -27,7 +27,7 @@ KINDS = {
     "wrap": "the card is as large as END, and writes beyond start again at 0",
     "delay": "every operation takes COUNT microseconds longer",
     "vanish": "from the first operation there on, every operation fails",
-    "hang": "an operation there does not end until `wake`",
+    "hang": "a write there does not end until `wake`",
     "volatile": "what is written is lost by a power cut unless it was flushed",
     "lying": "flushes do nothing",
     "cut": "the power is cut: at once, or when FIRST writes were made; END is the seed of what survives, 0 = nothing",

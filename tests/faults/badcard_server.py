@@ -85,6 +85,9 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
             raise mfusepy.FuseOSError(errno.EIO)
         if self.hit("write_enospc", offset, len(data)):
             raise mfusepy.FuseOSError(errno.ENOSPC)
+        if self.hit("hang", offset, len(data)):
+            del self.faults["hang"]
+            os.kill(os.getpid(), signal.SIGSTOP)
         arriving = bytearray(data)
         if (spoil := self.hit("spoil", offset, len(data))) and spoil.count:
             self.faults["spoil"] = spoil._replace(count=spoil.count - 1)
@@ -121,9 +124,6 @@ class Card(mfusepy.Operations):  # type: ignore[misc]
         """What happens at the beginning of every operation."""
         if delay := self.faults.get("delay"):
             time.sleep(delay.count / 1e6)
-        if self.hit("hang", offset, size):
-            del self.faults["hang"]
-            os.kill(os.getpid(), signal.SIGSTOP)
         if self.hit("vanish", offset, size):
             self.gone = True
         if self.gone:

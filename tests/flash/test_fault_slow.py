@@ -23,7 +23,7 @@ from imagesmith.units import MiB
 
 pytestmark = needs_lane
 RATE = 4 * MiB
-BODY_AT, BOOT_AT, BACKUP_AT = 1100 * BLOCK, 0, CARD_SIZE - BLOCK
+BODY, BOOT, BACKUP = (1100 * BLOCK, 1101 * BLOCK), (0, 512), (CARD_SIZE - BLOCK, CARD_SIZE)
 
 
 @needs_throttle
@@ -79,13 +79,15 @@ class Standstill:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "at"), [("write", BODY_AT), ("finish", BOOT_AT), ("finish", BACKUP_AT)])
-def test_a_standstill_is_told_within_5_s_and_ctrl_c_is_answered_within_2_s(lane: Lane, step: str, at: int) -> None:
+@pytest.mark.parametrize(("step", "at"), [("write", BODY), ("finish", BOOT), ("finish", BACKUP)])
+def test_a_standstill_is_told_within_5_s_and_ctrl_c_is_answered_within_2_s(
+    lane: Lane, step: str, at: tuple[int, int]
+) -> None:
     heard = Standstill()
 
     def listener(event: Event) -> None:
         if isinstance(event, StepStarted) and event.step == step:
-            lane.card.arm("hang", at, at + BLOCK)
+            lane.card.arm("hang", *at)
         heard(event)
 
     with pytest.raises(Interrupted) as caught:
@@ -100,12 +102,12 @@ def test_a_standstill_is_told_within_5_s_and_ctrl_c_is_answered_within_2_s(lane:
     lane.judge(lambda: caught.value)
 
 
-@pytest.mark.parametrize("at", [BODY_AT, BOOT_AT, BACKUP_AT])
+@pytest.mark.parametrize("at", [BODY, BOOT, BACKUP])
 @pytest.mark.parametrize("step", ["blank", "write", "finish"])
-def test_a_card_that_is_given_up_does_not_boot_when_it_comes_back(lane: Lane, step: str, at: int) -> None:
+def test_a_card_that_is_given_up_does_not_boot_when_it_comes_back(lane: Lane, step: str, at: tuple[int, int]) -> None:
     def listener(event: Event) -> None:
         if isinstance(event, StepStarted) and event.step == step:
-            lane.card.arm("hang", at, at + BLOCK)
+            lane.card.arm("hang", *at)
 
     try:
         end: object = flash(lane.plan(), listener, patience=Patience(told_s=0.2, given_up_s=0.6))
@@ -119,7 +121,7 @@ def test_a_card_that_is_given_up_does_not_boot_when_it_comes_back(lane: Lane, st
         assert not lane.boots()
     else:
         # What hangs in the body is not touched at the end.
-        assert (step, at) == ("finish", BODY_AT)
+        assert (step, at) == ("finish", BODY)
     lane.judge(lambda: end)
     lane.card.heal()
     assert isinstance(lane.judge(lambda: flash(lane.plan())), Receipt)
