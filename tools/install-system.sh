@@ -6,7 +6,7 @@
 # the release, so that whatever mirror it uses is used for backports too.
 set -eu
 
-packages="mmdebstrap mtools dosfstools fdisk gdisk gpg gpgv xz-utils zstd zip e2fsprogs qemu-system-x86
+packages="mmdebstrap mtools dosfstools fdisk gdisk gpg gpg-agent gpgv xz-utils zstd zip e2fsprogs qemu-system-x86
 qemu-system-arm qemu-utils qemu-user-static ovmf qemu-efi-aarch64 uidmap fuse3 libfuse3-3 util-linux shellcheck
 bmap-tools strace udev arch-test binfmt-support python3-venv openssh-client"
 newer="e2fsprogs mmdebstrap qemu-system-x86 qemu-system-arm qemu-utils qemu-user-static"
