@@ -19,6 +19,7 @@ from imagesmith.errors import ImagesmithError, ToolMissing
 Process = subprocess.Popen[bytes]
 """A running program, as `spawn` gives it."""
 PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
 TimeoutExpired = subprocess.TimeoutExpired
 
 

@@ -120,7 +120,12 @@ def run(command: click.Command, words: Sequence[str]) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    """As Ctrl-C: where asyncio runs, it has its own way to stop."""
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if callable(on_ctrl_c):
+        on_ctrl_c(signal.SIGINT, frame)
+    else:
+        raise KeyboardInterrupt
 
 
 def _from_click(error: click.ClickException) -> UsageError:

@@ -12,6 +12,7 @@ import hashlib
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 
 from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted
@@ -81,9 +82,12 @@ class CardWriter:
             if self._broken:
                 raise self._broken
             return self._do(order)
-        except ImagesmithError as error:
-            self._broken = self._broken or error
-            return Failed.of(error)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            told = error if isinstance(error, ImagesmithError) else _bug(error, self._path)
+            self._broken = self._broken or told
+            return Failed.of(told)
 
     def _do(self, order: object) -> Done | Found:
         match order:
@@ -218,6 +222,15 @@ def _joined(found: Iterable[Place]) -> tuple[Place, ...]:
         else:
             joined.append((offset, size))
     return tuple(joined)
+
+
+def _bug(error: Exception, path: str) -> ImagesmithError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return ImagesmithError(
+        f"this is a bug in imagesmith: {error!r} ({place.name}, line {place.lineno})",
+        where=path,
+        hint="please report it",
+    )
 
 
 def main() -> None:

@@ -63,8 +63,11 @@ class Card:
         descriptors = (theirs.fileno(), ring.descriptor, self.own.descriptor)
         argv = tools.own_argv("imagesmith.flash.card_writer", path, *map(str, descriptors))
         with theirs:
-            # A session of its own: Ctrl-C at the terminal is for the conductor.
-            self._process = tools.spawn(argv, stdout=None, stderr=None, pass_fds=descriptors, new_session=True)
+            # A session of its own: Ctrl-C at the terminal is for the conductor. Nor does it get our output: while it is
+            # stuck it would keep a pipe open that someone reads to its end.
+            self._process = tools.spawn(
+                argv, stdout=tools.DEVNULL, stderr=tools.DEVNULL, pass_fds=descriptors, new_session=True
+            )
         self._link: AsyncLink | None = None
         self._owed = 0
         """Orders that have no answer yet."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, unheard
@@ -15,6 +17,14 @@ from imagesmith.messages import Look
 from imagesmith.planning.flash import FlashPlan
 from imagesmith.planning.resume import Written
 from imagesmith.workflow.crew import hired
+
+_ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "imagesmith", "flash"]
+
+
+def surroundings(folder: Path) -> dict[str, Any]:
+    """For the real command: receipts and records of it stay in the test's folder."""
+    return {"cwd": folder, "env": {**os.environ, "IMAGESMITH_CACHE": str(folder / "cache"), "PYTHONPATH": str(_ROOT)}}
 
 
 def flash(plan: FlashPlan, listener: Listener = unheard, **options: object) -> Receipt:
