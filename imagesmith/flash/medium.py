@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from imagesmith.errors import DeviceRefused, ImagesmithError, IOFailed
+from imagesmith.disk import FULL
+from imagesmith.errors import DeviceRefused, ImagesmithError, IOFailed, NoSpace
 from imagesmith.model import Device
 from imagesmith.units import MiB, align_up, show_size
 
@@ -32,7 +33,7 @@ class Medium:
 
     A device is used with O_DIRECT, so that what is read comes from the medium even while another process holds it
     open. A file (`--to-file`) is used through the page cache, which `flush` empties.
-    Every failure is an IOFailed that names the byte.
+    Every failure is an IOFailed that names the byte; NoSpace for a file that the disk has no room for.
     """
 
     def __init__(self, descriptor: int, device: Device, *, direct: bool) -> None:
@@ -103,6 +104,10 @@ class Medium:
             yield
         except OSError as error:
             place = self.device.path if offset is None else f"{self.device.path}, byte {offset}"
+            if self.device.kind == "file" and error.errno in FULL:
+                raise NoSpace(
+                    "the disk that holds the file is full", where=place, hint="free some space there, then run it again"
+                ) from error
             raise IOFailed(
                 f"{doing} failed: {error.strerror or error}",
                 where=place,
