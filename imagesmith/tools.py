@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -180,6 +181,27 @@ def spawn(
         pass_fds=tuple(pass_fds),
         start_new_session=new_session,
     )
+
+
+def run_together(argvs: Sequence[Sequence[str]], within_s: float) -> list[bytes | None]:
+    """Run short programs side by side; the output of each, None of those that did not end in time.
+
+    They are told to end, but not waited for: one that the kernel holds (a disk that hangs) can't be ended at all.
+    Raises ToolMissing. What they print must fit a pipe (64 KiB).
+    """
+    started = [spawn(argv, stderr=subprocess.DEVNULL) for argv in argvs]
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and any(process.poll() is None for process in started):
+        time.sleep(0.005)
+    found: list[bytes | None] = []
+    for process in started:
+        assert process.stdout
+        with process.stdout:
+            late = process.poll() is None
+            found.append(None if late else process.stdout.read())
+            if late:
+                process.kill()
+    return found
 
 
 def own_argv(module: str, *words: str) -> list[str]:

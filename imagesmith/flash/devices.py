@@ -43,8 +43,19 @@ def list_devices() -> tuple[Device, ...]:
     devices = parse_lsblk(text, system)
     unknown = [device for device in devices if _is_unknown(device, devices)]
     if unknown:
-        devices = parse_lsblk(text, system, {device.number: probed(device.path) for device in unknown})
-    return tuple(_with_sysfs(device, names, ports) for device in devices)
+        found = probed([device.path for device in unknown])
+        devices = parse_lsblk(text, system, dict(zip((device.number for device in unknown), found, strict=True)))
+    return _with_usage(tuple(_with_sysfs(device, names, ports) for device in devices))
+
+
+def _with_usage(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+    """Cards with how full their FATs are, each asked once although its disk tells of it too."""
+    cards = [device for device in devices if not is_fixed(device)]
+    asked = with_usage(dict.fromkeys(one for device in cards for one in device.filesystems))
+    known = {replace(one, used=None): one for one in asked}
+    return tuple(
+        replace(device, filesystems=tuple(known.get(one, one) for one in device.filesystems)) for device in devices
+    )
 
 
 def find_device(path: str, devices: Collection[Device]) -> Device:
@@ -195,7 +206,6 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]], ports: Map
     return replace(
         device,
         model=device.model or _card_model(disk),
-        filesystems=device.filesystems if is_fixed(device) else tuple(map(with_usage, device.filesystems)),
         read_only=device.read_only or _first_line(node / "ro") == "1",
         diskseq=int(_first_line(disk / "diskseq") or 0),
         holders=(*device.holders, *named),

@@ -1,22 +1,27 @@
 """What lies on a card, where lsblk does not know: its file systems where udev does not run, and how full a FAT is.
 
-Called by `flash.devices`, for cards only, never for disks of this machine. Reads a few blocks of them, as udev does
-when a card is put in.
+Called by `flash.devices`, for cards only, never for disks of this machine. A few blocks of each card are read by
+children: a card that hangs keeps its child, and nobody else.
+
+    python -m imagesmith.flash.recognise PARTITION      prints how many bytes of a FAT or exFAT are in use
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.formats.fat_usage import used_bytes
 from imagesmith.model import FileSystem
-from imagesmith.tools import run
+from imagesmith.tools import own_argv, run_together
 
 _UDEV = Path("/run/udev/data")
 _FAT = ("vfat", "exfat")
+_PATIENCE_S = 5.0
 
 
 def is_known_to_udev(number: str, udev: Path = _UDEV) -> bool:
@@ -24,23 +29,44 @@ def is_known_to_udev(number: str, udev: Path = _UDEV) -> bool:
     return (udev / f"b{number}").exists()
 
 
-def probed(path: str) -> tuple[str, str]:
-    """Kind and label of what lies on the disk or partition, as blkid calls them; empty when nothing is recognised.
+def probed(paths: Sequence[str], within_s: float = _PATIENCE_S) -> list[tuple[str, str]]:
+    """Kind and label of what lies on each disk or partition, as blkid calls them; empty when nothing is recognised.
 
-    Raises ToolMissing. What may not be read is not recognised.
+    Raises ToolMissing. What may not be read, or does not answer in time, is not recognised.
     """
-    done = run(["blkid", "--probe", "--output", "export", path], expect=None, timeout_s=30)
+    argvs = [["blkid", "--probe", "--output", "export", path] for path in paths]
+    return [_told(output or b"") for output in run_together(argvs, within_s)]
+
+
+def _told(output: bytes) -> tuple[str, str]:
+    lines = output.decode("utf-8", "replace").splitlines()
     # Letters that a shell would take for something else have a backslash before them.
-    told = dict(re.sub(r"\\(.)", r"\1", line).partition("=")[::2] for line in done.text.splitlines())
+    told = dict(re.sub(r"\\(.)", r"\1", line).partition("=")[::2] for line in lines)
     return told.get("TYPE", ""), told.get("LABEL", "")
 
 
-def with_usage(one: FileSystem) -> FileSystem:
-    """With how full it is: a camera's card has no label either, only its own tables tell that it is not empty."""
-    if one.kind not in _FAT:
-        return one
+def with_usage(given: Iterable[FileSystem], within_s: float = _PATIENCE_S) -> tuple[FileSystem, ...]:
+    """With how full they are: a camera's card has no label either, only its own tables tell that it is not empty."""
+    filesystems = tuple(given)
+    asked = [one for one in filesystems if one.kind in _FAT]
+    argvs = [own_argv("imagesmith.flash.recognise", f"/dev/{one.name}") for one in asked]
+    answers = {one.name: answer for one, answer in zip(asked, run_together(argvs, within_s), strict=True)}
+    return tuple(replace(one, used=_number(answers.get(one.name))) for one in filesystems)
+
+
+def _number(answer: bytes | None) -> int | None:
+    text = (answer or b"").strip()
+    return int(text) if text.isdigit() else None
+
+
+def main(path: str) -> None:
+    """Print nothing for what is not ours to read, or gone again."""
     try:
-        with Path("/dev", one.name).open("rb", buffering=0) as file:
-            return replace(one, used=used_bytes(lambda offset, size: os.pread(file.fileno(), size, offset)))
+        with Path(path).open("rb", buffering=0) as file:
+            sys.stdout.write(str(used_bytes(lambda offset, size: os.pread(file.fileno(), size, offset))))
     except OSError:
-        return one  # not ours to read, or gone again
+        return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
