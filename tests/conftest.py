@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# Started in the background of a script, we would inherit that Ctrl-C is ignored, and so would what we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ACCEPTED = ("growing mounted file systems is denied here", "the archive changed in between")
 """The reasons that CI takes: a sandbox without CAP_SYS_RESOURCE (the boot lane's guests show it then), and two looks at
