@@ -56,6 +56,8 @@ def test_a_fault_is_told_and_leaves_no_head(lane: Lane, image: str, fault: str, 
     end = lane.judge(lambda: flash(lane.plan(image), listener), image)
     assert type(end) is failure, end
     assert names_place(end, lane.card.device, at), end
+    if place in BODY_PLACES and failure is ReadbackDiffers:
+        assert f" {at}-{at + BLOCK - 1}" in end.what
     if place in BODY_PLACES:
         assert "not bootable" in end.hint  # the head was blanked before, and nothing there is broken
 
@@ -76,8 +78,8 @@ def test_a_fault_that_passes_in_the_body_is_got_over(lane: Lane, image: str, fau
 @pytest.mark.parametrize("step", ["blank", "finish"])
 def test_a_fault_that_passes_in_the_head_is_found(lane: Lane, fault: str, place: str, step: str) -> None:
     at = HEAD_PLACES[place]
-    # A late rot that is armed at the end shows when what was written is read back.
-    count = ONCE[fault] if fault == "spoil" or step == "blank" else 0
+    # A late rot that is armed at the end shows when what was written is read back; the first sector is blanked twice.
+    count = {("rot_later", "finish"): 0, ("spoil", "blank"): 2}.get((fault, step), ONCE[fault])
     listener = at_step(step, lambda: lane.card.arm(fault, at, at + BLOCK, count))
     end = lane.judge(lambda: flash(lane.plan(), listener))
     assert type(end) is ReadbackDiffers, end
