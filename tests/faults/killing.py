@@ -57,7 +57,17 @@ def _doomed(plan: FlashPlan, moment: Moment) -> None:
 
 def flash_and_kill_child(plan: FlashPlan, child: str, moment: Moment) -> object:
     """What became of the card."""
-    return flash(plan, at(moment, lambda: [os.kill(pid, signal.SIGKILL) for pid in children(child)]))
+    over = threading.Event()
+
+    def kill() -> None:
+        # A moment after the run's end must not be the next run's.
+        for pid in () if over.is_set() else children(child):
+            os.kill(pid, signal.SIGKILL)
+
+    try:
+        return flash(plan, at(moment, kill))
+    finally:
+        over.set()
 
 
 def children(name: str) -> list[int]:

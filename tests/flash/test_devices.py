@@ -242,7 +242,7 @@ class TestOnThisMachine:
             find_device(path, list_devices())
 
     def test_the_disk_under_the_root_file_system_holds_the_system(self) -> None:
-        source = call("findmnt", "--noheadings", "--output", "SOURCE", "/").strip()
+        source = call("findmnt", "--noheadings", "--nofsroot", "--output", "SOURCE", "/").strip()
         if not Path(source).is_block_device():
             pytest.skip("the root file system is on no block device here")
         name = Path(source).name
