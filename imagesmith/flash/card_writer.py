@@ -186,7 +186,7 @@ class CardWriter:
 
     def _mended(self, slot: int, pieces: tuple[Laid, ...]) -> Iterator[Place]:
         for offset, expected in self._steps(slot, pieces):
-            for at, size in list(_differences(offset, self._card.read(offset, len(expected)), expected)):
+            for at, size in _joined(_differences(offset, self._card.read(offset, len(expected)), expected)):
                 self._card.write(at, expected[at - offset : at - offset + size])
                 yield at, size
 
