@@ -77,12 +77,13 @@ class _Checking:
         await self._card.connect()
         await self._card_says(opening(self._plan.device, writing=False))
         digests = await self._digest_image(feed, again)
+        image_size = (await digests.outcome).size
         spans = tuple(
             (one.offset, one.size, one.sha256) for one in digests.digests if not self._withheld.holds(one.offset)
         )
         total = sum(one.size for one in digests.digests)
         self._voice.begin("read back", self._card.path, sum(size for _, size, _ in spans))
-        places = list(await self._head_differs())
+        places = list(await self._head_differs(image_size))
         wrong = set((await self._card_says(Check(spans))).places)
         differing = tuple(span for span in spans if span[:2] in wrong)
         if differing and self._again:
@@ -134,8 +135,11 @@ class _Checking:
                 if first < last:
                     data[first - start : last - start] = memory[at + first - offset : at + last - offset]
 
-    async def _head_differs(self) -> tuple[Place, ...]:
-        """Compare tables and boot sector, as we would write them or as they are in the image."""
+    async def _head_differs(self, image_size: int) -> tuple[Place, ...]:
+        """Compare tables and boot sector, as we would write them or as they are in the image.
+
+        `image_size` = as it was delivered: the plan may not have known it.
+        """
         version = self._withheld.final
         spans = self._plan.withheld
         if self._plan.patches:
@@ -145,6 +149,6 @@ class _Checking:
                     Noted("the partition table's second copy is not at the card's end (written by another tool)")
                 )
                 version = self._withheld.source
-                spans = tuple(span for span in spans if span.offset < self._plan.image.size)
+                spans = tuple(span for span in spans if span.offset < image_size)
         laid = self._card.lay((span.offset, version(span.offset, span.size)) for span in spans)
         return (await self._card_says(Compare(OWN, laid))).places

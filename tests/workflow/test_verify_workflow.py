@@ -164,6 +164,22 @@ class TestCard:
             call("bmaptool", "copy", "--bmap", tmp_path / "i.bmap", image, device)
             assert verify_device(image, device, unheard)
 
+    @pytest.mark.parametrize("name", ["i.img", "i.img.gz"])
+    @pytest.mark.parametrize("offset", [70_000, 512 * 1024])
+    def test_what_dd_copied_is_true_and_a_change_before_the_partitions_is_found(
+        self, tmp_path: Path, name: str, offset: int
+    ) -> None:
+        made = make_image(tmp_path / "made.img", "gpt")
+        (tmp_path / "i.img").write_bytes(made.read_bytes())
+        if name.endswith(".gz"):
+            call("gzip", "-1", tmp_path / "i.img")
+        with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+            call("dd", f"if={made}", f"of={device}", "bs=1M", "conv=fsync", "status=none")
+            assert verify_device(tmp_path / name, device, unheard)
+            flip(Path(device), offset)
+            with pytest.raises(ReadbackDiffers):
+                verify_device(tmp_path / name, device, unheard)
+
     def test_a_lost_backup_table_is_found(self, tmp_path: Path) -> None:
         with flashed(tmp_path) as (image, device, _):
             call("dd", "if=/dev/zero", f"of={device}", "bs=512", "seek=81919", "count=1", "status=none")
