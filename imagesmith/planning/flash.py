@@ -6,7 +6,7 @@ Called by `workflow.flash` and `workflow.verify`. Pure: reads no file, opens no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagesmith.errors import ContentMalformed
@@ -105,6 +105,8 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
             where=str(image.path),
             hint="map and image do not belong together: build or fetch both again",
         )
+    if map_tells_less(image):
+        image = replace(image, block_map=None)
     if image.block_map and image.block_map.block_size % sector:
         raise ContentMalformed(
             f"the block map has blocks of {image.block_map.block_size} bytes, but the card's sectors have {sector}",
@@ -122,6 +124,14 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
     if tail_at < device.size:
         blanked.append(Span(tail_at, device.size - tail_at))
     return FlashPlan(device, image, tuple(spans_of(image)), tuple(blanked), tuple(withheld), patches, note)
+
+
+def map_tells_less(image: SourceImage) -> bool:
+    """Whether the block map can't vouch for all that it names, while a digest of the whole image is known.
+
+    Then the map is not used: that digest can only be checked when all bytes are read.
+    """
+    return bool(image.digest and image.block_map and not all(part.sha256 for part in image.block_map.ranges))
 
 
 def spans_of(image: SourceImage) -> Iterator[Span]:

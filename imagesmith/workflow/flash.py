@@ -22,7 +22,7 @@ from imagesmith.flash.feed import Feed
 from imagesmith.flash.system import numbers_beneath
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
-from imagesmith.planning.flash import FlashPlan, gpt_sector, plan_flash
+from imagesmith.planning.flash import FlashPlan, gpt_sector, map_tells_less, plan_flash
 from imagesmith.planning.receipt import CardRecord, replaced
 from imagesmith.planning.refusals import why_typed
 from imagesmith.planning.resume import resume_key
@@ -180,6 +180,9 @@ def _planned(request: Request, ready: Sequence[_Ready], listener: Listener) -> l
         listener(Noted(f"image: {one.described}"))
         if one.beside.image.block_map is None:
             listener(Noted("no block map beside it: every byte of the image is written, zeros too"))
+        elif map_tells_less(one.beside.image):
+            words = "its block map has no sha256 digests, but a digest of the whole image is known"
+            listener(Noted(f"{words}: every byte is written, and that digest checked"))
     refuse([found for one in ready for device in one.devices for found in _objections(request, device, one, ready)])
     plans = [[plan_flash(device, one.beside.image) for device in one.devices] for one in ready]
     for note in dict.fromkeys(plan.note for group in plans for plan in group if plan.note):

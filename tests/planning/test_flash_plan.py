@@ -9,12 +9,13 @@ import pytest
 
 from imagesmith.errors import ContentMalformed
 from imagesmith.formats import gpt
-from imagesmith.model import BlockMap, Device, MappedRange, Partition
+from imagesmith.model import BlockMap, Device, Digest, MappedRange, Partition
 from imagesmith.planning.flash import (
     BOOT_SIZE,
     HEAD_SIZE,
     SourceImage,
     Span,
+    delivery,
     gpt_sector,
     plan_flash,
 )
@@ -45,6 +46,21 @@ def test_with_a_map_its_ranges_are_planned_with_their_digests() -> None:
     block_map = BlockMap(10 * MiB + 1, 4096, (MappedRange(0, 9, "aa"), MappedRange(2560, 2560, "bb")))
     plan = plan_flash(CARD, image(10 * MiB + 1, block_map=block_map))
     assert plan.spans == (Span(0, 40960, "aa"), Span(10 * MiB, 1, "bb"))
+
+
+@pytest.mark.parametrize("digests", [("", ""), ("aa", "")])
+def test_a_map_that_vouches_for_less_than_a_known_digest_is_not_used(digests: tuple[str, str]) -> None:
+    first, second = digests
+    block_map = BlockMap(10 * MiB, 4096, (MappedRange(0, 9, first), MappedRange(300, 310, second)))
+    promised = replace(image(10 * MiB, block_map=block_map), digest=Digest("sha256", "b" * 64))
+    order = delivery([plan_flash(CARD, promised)], again=True)
+    assert order.everything
+    assert order.digest == f"sha256:{'b' * 64}"
+
+
+def test_a_map_without_digests_is_used_where_nothing_else_is_known() -> None:
+    block_map = BlockMap(10 * MiB, 4096, (MappedRange(0, 9, ""),))
+    assert delivery([plan_flash(CARD, image(10 * MiB, block_map=block_map))], again=True).spans == ((0, 40960, ""),)
 
 
 def test_a_map_of_another_image_is_refused() -> None:

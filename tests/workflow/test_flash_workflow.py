@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from faults.badcard import bad_card
-from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root, random_bytes
+from faults.disks import FAT, call, dirty_disk, loop_device, make_image, map_of, needs_root, random_bytes
+from image.made_disks import flip
 
 from imagesmith.errors import ContentMalformed, DeviceRefused, DigestMismatch, Interrupted, ReadbackDiffers, UsageError
 from imagesmith.events import Event, Noted
@@ -232,6 +233,21 @@ def test_an_image_without_a_map_is_checked_against_sha256sums_while_it_is_read(t
         (outcome,) = Voice().run(Request(to_cards(str(image), device), tmp_path))
     assert isinstance(outcome.error, DigestMismatch)
     assert (tmp_path / "card").read_bytes()[:MiB] == bytes(MiB)
+
+
+def test_a_map_without_digests_does_not_switch_sha256sums_off(tmp_path: Path) -> None:
+    image, voice = make_image(tmp_path / "i.img", "dos"), Voice()
+    found = map_of(image)
+    silent = replace(found, ranges=tuple(replace(part, sha256="") for part in found.ranges))
+    (tmp_path / "i.bmap").write_text(bmap.encode(silent))
+    (tmp_path / "SHA256SUMS").write_text(f"{Digest.of(image.read_bytes()).hex}  i.img\n")
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (good,) = voice.run(Request(to_cards(str(image), device), tmp_path))
+        flip(image, FAT[0] + 5)
+        (bad,) = voice.run(Request(to_cards(str(image), device), tmp_path))
+    assert good.receipt
+    assert isinstance(bad.error, DigestMismatch)
+    assert "no sha256 digests" in voice.notes
 
 
 def test_an_html_page_is_no_image(tmp_path: Path) -> None:
