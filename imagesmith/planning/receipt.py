@@ -53,6 +53,8 @@ class CardRecord:
     error: str = ""
     state: str = ""
     """What the card is like after an error, and what to do."""
+    digest_checked: bool = False
+    """Whether all of the raw image was read and has `digest`; else that is what was promised of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,20 @@ def _outcome(card: CardRecord) -> str:
     return f"verified, {show_size(card.written)} written and read back{again}"
 
 
+def _digest(card: CardRecord) -> str:
+    if card.digest_checked or not card.digest:
+        return card.digest
+    if card.outcome != "verified":
+        return f"{card.digest} (promised)"
+    return f"{card.digest} (promised; what was checked are the mapped blocks, by the map's own digests)"
+
+
 def _details(card: CardRecord) -> Iterator[str]:
     yield ""
     yield f"{card.node} on {card.device}" if card.node else card.device
     mended = ", ".join(f"{one.offset}-{one.offset + one.size - 1}" for one in card.mended)
     facts = (
-        ("when", card.at), ("by-id", card.by_id), ("image", card.image), ("digest", card.digest),
+        ("when", card.at), ("by-id", card.by_id), ("image", card.image), ("digest", _digest(card)),
         ("plan", card.plan_id), ("mended", mended),
         ("then", card.settled), ("error", card.error), ("state", card.state),
     )  # fmt: skip

@@ -38,7 +38,7 @@ def record_of(result: Receipt | ImagesmithError, plan: FlashPlan, node: str, bes
     device, image = plan.device, plan.image
     done = result if isinstance(result, Receipt) else None
     error = None if isinstance(result, Receipt) else result
-    digest = str(image.digest) if image.digest else f"sha256:{done.sha256}" if done and done.sha256 else ""
+    checked = f"sha256:{done.sha256}" if done and done.sha256 else ""
     return CardRecord(
         at=at,
         node=node,
@@ -50,13 +50,14 @@ def record_of(result: Receipt | ImagesmithError, plan: FlashPlan, node: str, bes
         size=device.size,
         image=str(image.path),
         plan_id=beside.manifest.plan_id if beside.manifest else "",
-        digest=digest,
+        digest=checked or (str(image.digest) if image.digest else ""),
         written=done.written if done else 0,
         read_back=done.written if done else 0,
         mended=tuple(Stretch(*place) for place in done.mended) if done else (),
         settled=done.settled if done else "",
         error=str(error) if error else "",
         state=error.hint if error else "",
+        digest_checked=bool(checked),
     )
 
 

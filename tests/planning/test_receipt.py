@@ -32,6 +32,12 @@ def test_what_is_too_long_for_the_table_stands_below_it() -> None:
         assert words in below
 
 
+def test_a_digest_that_was_only_promised_is_told_as_such() -> None:
+    assert f"{GOOD.digest} (promised; " in text(FlashReceipt((GOOD,)))
+    assert f"{BAD.digest} (promised)" in text(FlashReceipt((BAD,)))
+    assert "promised" not in text(FlashReceipt((replace(GOOD, digest_checked=True),)))
+
+
 def test_what_was_mended_is_told_with_its_places() -> None:
     told = text(FlashReceipt((replace(GOOD, mended=(Stretch(4096, 8192),)),)))
     assert "8.0 KiB of it only after it was written again" in told

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from imagesmith.events import Event, Noted, Warned, unheard
+from imagesmith.flash.conduct import Receipt
+from imagesmith.model import Device, Digest
+from imagesmith.planning.flash import SourceImage, plan_flash
 from imagesmith.planning.receipt import CardRecord, FlashReceipt, Stretch, text
-from imagesmith.workflow.receipts import earlier, keep
+from imagesmith.units import MiB
+from imagesmith.workflow.beside import Beside
+from imagesmith.workflow.receipts import earlier, keep, record_of
 
 CARD = CardRecord(
     "2026-01-31T12:00:00Z", "node-1", "verified", "/dev/sdb", "", "Reader", "4711", 512, "node-1.img", "p" * 64,
@@ -22,6 +27,24 @@ CARD = CardRecord(
 
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     keep([CARD], tmp_path, unheard)
+    assert earlier(tmp_path, unheard) == (FlashReceipt((CARD,)),)
+
+
+@pytest.mark.parametrize(("delivered", "checked"), [("e" * 64, True), ("", False)])
+def test_a_digest_counts_as_checked_only_where_the_whole_image_was_read(delivered: str, checked: bool) -> None:
+    card = Device("/dev/sdb", "sdb", "disk", 64 * MiB)
+    image = SourceImage(Path("i.img"), MiB, bytes(MiB), digest=Digest("sha256", "d" * 64))
+    receipt = Receipt(plan_flash(card, image), MiB, sha256=delivered)
+    record = record_of(receipt, receipt.plan, "", Beside(image, None, (), ()), "2026-01-31T12:00:00Z")
+    assert (record.digest, record.digest_checked) == (f"sha256:{delivered or 'd' * 64}", checked)
+
+
+def test_a_receipt_without_what_later_versions_added_is_read(tmp_path: Path) -> None:
+    keep([CARD], tmp_path, unheard)
+    (path,) = (tmp_path / "receipts").glob("*.json")
+    document = json.loads(path.read_text())
+    del document["cards"][0]["digest_checked"]
+    path.write_text(json.dumps(document))
     assert earlier(tmp_path, unheard) == (FlashReceipt((CARD,)),)
 
 
