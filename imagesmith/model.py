@@ -514,6 +514,10 @@ class Device:
     """What was recognised on it and on its partitions."""
     by_path: tuple[str, ...] = ()
     """Names as those of by_id, but of the port that it is plugged into."""
+    backing: str = ""
+    """The file of a loop device, as the kernel tells its path."""
+    stands_on: str = ""
+    """The path of the block device that a loop device passes everything on to; it has no `backing` then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def list_devices() -> tuple[Device, ...]:
     if unknown:
         found = probed([device.path for device in unknown])
         devices = parse_lsblk(text, system, dict(zip((device.number for device in unknown), found, strict=True)))
-    return _with_usage(tuple(_with_sysfs(device, names, ports) for device in devices))
+    known = tuple(_with_sysfs(device, names, ports) for device in devices)
+    return _with_usage(tuple(replace(one, holders=(*one.holders, *_loops_over(one, known))) for one in known))
 
 
 def _with_usage(devices: tuple[Device, ...]) -> tuple[Device, ...]:
@@ -203,6 +204,7 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]], ports: Map
     holders = [path.name for path in sorted((node / "holders").glob("*"))]
     told = {holder.partition(" ")[0] for holder in device.holders}
     named = [holder for holder in holders if holder not in told and _mapped_name(holder) not in told]
+    file, stands_on = _backing(_first_line(node / "loop" / "backing_file"))
     return replace(
         device,
         model=device.model or _card_model(disk),
@@ -211,7 +213,34 @@ def _with_sysfs(device: Device, names: Mapping[str, tuple[str, ...]], ports: Map
         holders=(*device.holders, *named),
         by_id=names.get(device.number, ()),
         by_path=ports.get(device.number, ()),
+        backing=file,
+        stands_on=stands_on,
     )
+
+
+def _backing(path: str) -> tuple[str, str]:
+    """What a loop device stands on: the path of a file, or else of a block device.
+
+    Only what lies in /dev is looked at: a file may lie on something that hangs. What is not found there counts as a
+    device, since it may be one of another root's /dev.
+    """
+    if not path.startswith("/dev/"):
+        return path, ""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return "", path
+    return (path, "") if stat.S_ISREG(mode) else ("", path)
+
+
+def _loops_over(device: Device, devices: Collection[Device]) -> Iterator[str]:
+    """Loop devices that reach the same bytes; the kernel names none of them as a holder, nor keeps us from writing."""
+    places = {device.path, *(one.path for one in devices if one.parent == device.path)}
+    for other in devices:
+        if other.stands_on in places:
+            yield f"{other.name} (loop)"
+        elif other.backing and other.backing == device.backing and other.number != device.number and not other.parent:
+            yield f"{other.name} (loop over the same file)"
 
 
 def _card_model(disk: Path) -> str:

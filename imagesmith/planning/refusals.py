@@ -88,6 +88,8 @@ def _no_whole_disk(device: Device) -> Iterator[Refusal]:
         yield Refusal(f"is a partition, and an image has partitions of its own{disk}")
     elif device.kind not in _WRITABLE_KINDS:
         yield Refusal(f"is a {device.kind} device, not a whole disk")
+    elif device.stands_on:
+        yield Refusal(f"stands on {device.stands_on}: name that device itself")
 
 
 def _overridable(device: Device, allow_fixed: bool, name_typed: bool, max_size: int) -> Iterator[Refusal]:

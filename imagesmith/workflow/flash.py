@@ -199,6 +199,8 @@ def _objections(request: Request, device: Device, one: _Ready, ready: Sequence[_
     files = [other.source.path for other in ready if other.source.path]
     if request.to_file and any(Path(device.path).samefile(file) for file in files):
         yield device, Refusal("is the image itself")
+    if device.backing and any(_is_same(Path(device.backing), file) for file in files):
+        yield device, Refusal("is the image itself, as a loop device")
     yield from objections(
         device,
         allow_fixed=request.allow_fixed,
@@ -207,6 +209,14 @@ def _objections(request: Request, device: Device, one: _Ready, ready: Sequence[_
         table_sector=gpt_sector(one.beside.image.head),
         holds_image=any(device.number in numbers_beneath(file) for file in files),
     )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both lead to the same file. What can't be reached from here is compared by its path."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one == other.resolve()
 
 
 def _questions(ready: Sequence[_Ready], plans: Sequence[Sequence[FlashPlan]]) -> list[Question]:
