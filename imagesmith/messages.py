@@ -112,18 +112,9 @@ class Delivered:
 class Open:
     """Open the card, if it still is what was looked at; for writing, what the desktop mounted of it is unmounted.
 
-    The fields are `model.Device`'s.
+    Which device that is, the card writer was told when it was started, by a process that was root then.
     """
 
-    path: str
-    name: str
-    kind: str
-    size: int
-    logical_sector: int
-    number: str
-    diskseq: int
-    bus: str
-    removable: bool
     writing: bool
 
 

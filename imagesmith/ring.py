@@ -8,6 +8,7 @@ and sockets that it is given.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -71,8 +72,10 @@ class Ring:
 
     @classmethod
     def made(cls, count: int) -> Ring:
-        descriptor = os.memfd_create("imagesmith", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("imagesmith", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, count * SLOT)
+        # Nobody who has it can take memory away from the others, which would end them.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(descriptor, count)
 
     @classmethod

@@ -14,9 +14,9 @@ from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.events import Listener
 from imagesmith.flash import verdict
 from imagesmith.flash.card_writer import STOP
-from imagesmith.flash.cards import Card, Patience, Stuck, opening
+from imagesmith.flash.cards import Card, Patience, Stuck, uncancelled
 from imagesmith.flash.voice import Voice
-from imagesmith.messages import OWN, Blank, Check, Done, Found, Laid, Place, Promised, Put, Sample, Settle
+from imagesmith.messages import OWN, Blank, Check, Done, Found, Laid, Open, Place, Promised, Put, Sample, Settle
 from imagesmith.model import Device
 from imagesmith.ring import Ring
 from imagesmith.units import KiB, MiB, align_up
@@ -150,13 +150,14 @@ async def alone(
     one = Alone(card, ring, device, blanked, listener, patience)
     try:
         await card.connect()
-        await one.ask(opening(device, writing=True))
+        await one.ask(Open(writing=True))
         yield one
     except ImagesmithError as error:
         await one.blank_again(0 if isinstance(error, Stuck) else patience.given_up_s)
         error.hint = f"{error.hint}. {one.state}".lstrip(" .")
         raise
     except asyncio.CancelledError:
+        uncancelled()
         await one.blank_again(patience.farewell_s)
         raise Interrupted("stopped by you", where=device.path, hint=one.state) from None
     finally:

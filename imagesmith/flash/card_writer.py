@@ -1,6 +1,7 @@
 """The child process that has one card, and nothing else: it does what the conductor says, in order, and answers.
 
-Started by `flash.cards` as `python -m imagesmith.flash.card_writer PATH SOCKET RING OWN`; under sudo it alone stays
+Started by `flash.cards` as `python -m imagesmith.flash.card_writer DEVICE SOCKET RING OWN`, DEVICE as JSON of
+`model.Device`'s fields; under sudo it alone stays
 root. Touches the one device (or file) that it was started for. What it is told is in `messages`; it decides nothing,
 but for this: when the conductor is gone after the head was begun, the head is blanked again.
 """
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 
-from imagesmith.errors import DeviceRefused, ImagesmithError, Interrupted
+from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.flash.medium import CHUNK, Medium, open_for_reading, open_for_writing
 from imagesmith.messages import (
     OWN,
@@ -52,8 +54,8 @@ _QUIET = MiB
 class CardWriter:
     """One conversation about one card."""
 
-    def __init__(self, path: str, link: Link, ring: Ring, own: Ring) -> None:
-        self._path = path
+    def __init__(self, device: Device, link: Link, ring: Ring, own: Ring) -> None:
+        self._device = device
         self._link = link
         self._ring = ring
         self._own = own.slot(0)
@@ -85,7 +87,7 @@ class CardWriter:
         except ConnectionError:
             raise
         except Exception as error:
-            told = error if isinstance(error, ImagesmithError) else _bug(error, self._path)
+            told = error if isinstance(error, ImagesmithError) else _bug(error, self._device.path)
             self._broken = self._broken or told
             return Failed.of(told)
 
@@ -119,20 +121,16 @@ class CardWriter:
         return self._medium
 
     def _opened(self, order: Open) -> Medium:
-        if order.path != self._path:
-            raise DeviceRefused(f"this process is for {self._path} alone", where=order.path)
-        device = Device(
-            order.path, order.name, order.kind, order.size, bus=order.bus, removable=order.removable,
-            logical_sector=order.logical_sector, number=order.number, diskseq=order.diskseq,
-        )  # fmt: skip
         if not order.writing:
-            return open_for_reading(device)
-        if device.kind != "file":
+            return open_for_reading(self._device)
+        if self._device.kind != "file":
             # Here, since it needs modules that nothing else here does: there is one such process per card.
             from imagesmith.flash.unmount import unmount
 
-            unmount(device)
-        return open_for_writing(device)
+            # Is it still that card? What was put in meanwhile keeps its mounts.
+            open_for_reading(self._device).close()
+            unmount(self._device)
+        return open_for_writing(self._device)
 
     def _blank(self, places: tuple[Place, ...]) -> tuple[Place, ...]:
         """Zero the places, and tell where the medium does not say so afterwards."""
@@ -155,6 +153,12 @@ class CardWriter:
 
     def _steps(self, slot: int, pieces: tuple[Laid, ...]) -> Iterator[tuple[int, memoryview]]:
         """The offset and bytes of each piece; between them Ticks are sent, and the word to stop is heard."""
+        if not OWN <= slot < self._ring.count or any(
+            min(offset, at, SLOT - at - size) < 0 for offset, at, size in pieces
+        ):
+            raise ImagesmithError(
+                "a card writer was given what lies in no slot", hint="this is a bug; please report it"
+            )
         memory = self._own if slot == OWN else self._ring.slot(slot)
         quiet = 0
         for offset, at, whole in pieces:
@@ -202,7 +206,7 @@ class CardWriter:
 
     def _heed(self) -> None:
         if self._own[STOP]:
-            raise Interrupted("stopped by you", where=self._path)
+            raise Interrupted("stopped by you", where=self._device.path)
 
 
 def _differences(offset: int, actual: memoryview, expected: memoryview) -> Iterator[Place]:
@@ -234,11 +238,11 @@ def _bug(error: Exception, path: str) -> ImagesmithError:
 
 
 def main() -> None:
-    path, conversation, ring, own = sys.argv[1:]
+    device, conversation, ring, own = sys.argv[1:]
     # The terminal sends Ctrl-C to every process; what becomes of the card is the conductor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Link(socket.socket(fileno=int(conversation)), ORDERS)
-    CardWriter(path, link, Ring.at(int(ring)), Ring.at(int(own))).serve()
+    CardWriter(Device(**json.loads(device)), link, Ring.at(int(ring)), Ring.at(int(own))).serve()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from imagesmith import tools
 from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.flash.card_writer import STOP
 from imagesmith.flash.link import AsyncLink
-from imagesmith.messages import Done, Found, Laid, Leave, Open, Tick
+from imagesmith.messages import Done, Found, Laid, Leave, Tick
 from imagesmith.model import Device
 from imagesmith.ring import Failed, Ring, vocabulary
 from imagesmith.units import align_up
@@ -37,16 +38,19 @@ class Patience:
 
 
 PATIENT = Patience()
-_PARTING_S = 0.5
 _PAGE = 4096
+_TOLD = ("path", "name", "kind", "size", "logical_sector", "number", "diskseq", "bus", "removable")
+"""What a card writer must know of its device; not its serial number, for others can read a process's arguments."""
 
 
-def opening(device: Device, *, writing: bool) -> Open:
-    """The first order to a card's writer."""
-    return Open(
-        device.path, device.name, device.kind, device.size, device.logical_sector, device.number, device.diskseq,
-        device.bus, device.removable, writing,
-    )  # fmt: skip
+def uncancelled() -> None:
+    """Say that this task knows that it is cancelled and only takes its leave.
+
+    Without it asyncio.timeout of Python before 3.11.3 raises CancelledError inside a task that was cancelled.
+    """
+    task = asyncio.current_task()
+    while task and task.cancelling():
+        task.uncancel()
 
 
 class Stuck(IOFailed):
@@ -56,12 +60,13 @@ class Stuck(IOFailed):
 class Card:
     """One card writer, as the conductor sees it."""
 
-    def __init__(self, path: str, ring: Ring) -> None:
-        self.path = path
+    def __init__(self, device: Device, ring: Ring) -> None:
+        self.path = device.path
         self.own = Ring.made(1)
         self._end, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), ring.descriptor, self.own.descriptor)
-        argv = tools.own_argv("imagesmith.flash.card_writer", path, *map(str, descriptors))
+        told = json.dumps({name: getattr(device, name) for name in _TOLD})
+        argv = tools.own_argv("imagesmith.flash.card_writer", told, *map(str, descriptors))
         with theirs:
             # A session of its own: Ctrl-C at the terminal is for the conductor. Nor does it get our output: while it is
             # stuck it would keep a pipe open that someone reads to its end.
@@ -155,11 +160,11 @@ class Card:
             self._link.close()
             self._link = None
 
-    def part(self) -> None:
-        """Forget the child: it notices. Waits a moment for its end, so that its card is free afterwards."""
+    def part(self, until: float) -> None:
+        """Forget the child: it notices. Waits for its end, until that time of the monotonic clock at most."""
         self.leave()
         with contextlib.suppress(OSError):
             self._end.close()
         with contextlib.suppress(tools.TimeoutExpired):
-            self._process.wait(_PARTING_S)
+            self._process.wait(max(0, until - time.monotonic()))
         self.own.close()

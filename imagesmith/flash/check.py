@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesmith.events import Listener, Noted
-from imagesmith.flash.cards import PATIENT, Card, Patience, opening
+from imagesmith.flash.cards import PATIENT, Card, Patience
 from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
 from imagesmith.flash.feed import Feed
 from imagesmith.flash.voice import Voice
 from imagesmith.flash.withheld import Withheld
-from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Laid, Place, Sample
+from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Laid, Open, Place, Sample
 from imagesmith.planning.flash import BOOT_SIZE, FlashPlan, delivery
 
 _CHECK = "check image"
@@ -75,7 +75,7 @@ class _Checking:
 
     async def run(self, feed: Feed, again: bool) -> Comparison:
         await self._card.connect()
-        await self._card_says(opening(self._plan.device, writing=False))
+        await self._card_says(Open(writing=False))
         digests = await self._digest_image(feed, again)
         image_size = (await digests.outcome).size
         spans = tuple(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from imagesmith.errors import ImagesmithError, Interrupted, SourceUnreachable
 from imagesmith.events import Listener
 from imagesmith.flash import verdict
-from imagesmith.flash.cards import PATIENT, Card, Patience, Stuck, opening
+from imagesmith.flash.cards import PATIENT, Card, Patience, Stuck, uncancelled
 from imagesmith.flash.delivery import Delivery, Inbox, delivered_to_one
 from imagesmith.flash.feed import Feed
 from imagesmith.flash.voice import Voice
@@ -36,6 +36,7 @@ from imagesmith.messages import (
     Found,
     Laid,
     Mend,
+    Open,
     Place,
     Promised,
     Put,
@@ -165,19 +166,30 @@ class _Writing:
             self._keep(Written())
             return receipt
         except ImagesmithError as error:
-            # Of a card that failed nothing is believed; a source that went away is no fault of the card.
-            self._keep(self._done if isinstance(error, SourceUnreachable) else Written())
-            # A card that is stuck keeps its blank head, or its writer blanks it when it comes back and we are gone.
-            await self._blank_again(0 if isinstance(error, Stuck) else self._patience.given_up_s)
-            error.hint = f"{self.state}. {error.hint}".rstrip(" .")
-            return error
+            return await self._failed(error)
         except asyncio.CancelledError:
+            uncancelled()
+            self._first.leave(self._inbox)
             self._keep(self._done)
             await self._blank_again(self._patience.farewell_s)
             raise
+        except Exception as error:  # the other cards must not suffer from it
+            bug = ImagesmithError(f"this is a bug in imagesmith: {error!r}", where=self.path, hint="please report it")
+            bug.__cause__ = error
+            return await self._failed(bug)
         finally:
             self._first.leave(self._inbox)
             self._card.leave()
+
+    async def _failed(self, error: ImagesmithError) -> ImagesmithError:
+        """Blank the card as far as it answers, and say in the error what it is now. The others go on meanwhile."""
+        self._first.leave(self._inbox)
+        # Of a card that failed nothing is believed; a source that went away is no fault of the card.
+        self._keep(self._done if isinstance(error, SourceUnreachable) else Written())
+        # A card that is stuck keeps its blank head, or its writer blanks it when it comes back and we are gone.
+        await self._blank_again(0 if isinstance(error, Stuck) else self._patience.given_up_s)
+        error.hint = f"{self.state}. {error.hint}".rstrip(" .")
+        return error
 
     def at_the_end(self, end: Receipt | ImagesmithError | BaseException) -> Receipt | ImagesmithError:
         """What became of the card when all were stopped, some of them after their own end."""
@@ -187,7 +199,7 @@ class _Writing:
 
     async def _write(self) -> Receipt:
         await self._card.connect()
-        await self._ask(opening(self._plan.device, writing=True))
+        await self._ask(Open(writing=True))
         await self._blank()
         await self._put_body()
         await self._ask(Flush())

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from imagesmith import tools
-from imagesmith.errors import IOFailed
+from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.flash.link import AsyncLink
 from imagesmith.messages import Batch, Deliver, Delivered, Digested, Free, Look, Looked
 from imagesmith.ring import Failed, Ring, vocabulary
@@ -56,6 +56,8 @@ class Feed:
         while True:
             message = await self._heard()
             assert isinstance(message, Batch | Digested | Delivered)
+            if isinstance(message, Batch) and not 0 <= message.slot < self.ring.count:
+                raise ImagesmithError("the feeder filled what is no slot", hint="this is a bug; please report it")
             yield message
             if isinstance(message, Delivered):
                 return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,14 @@ from imagesmith.errors import UsageError
 from imagesmith.flash.cards import Card
 from imagesmith.flash.feed import Feed
 from imagesmith.invoker import become, behind_sudo
+from imagesmith.model import Device
 from imagesmith.ring import Ring
 from imagesmith.tools import own_argv
 
 _SLOTS = 16
 """All images together: 64 MiB of shared memory, used as far as it is needed; half of it where there are many cards."""
 _LEAST = 4
+_PARTING_S = 0.5
 _MANY = 4
 """Cards: each has a process with memory of its own."""
 
@@ -49,25 +52,33 @@ class Team:
 
 
 @contextlib.contextmanager
-def hired(teams: Sequence[Sequence[str]]) -> Iterator[tuple[Team, ...]]:
-    """Start a card writer for every device path, give up root, and part from the writers afterwards."""
-    few = sum(len(paths) for paths in teams) <= _MANY
+def hired(teams: Sequence[Sequence[Device]]) -> Iterator[tuple[Team, ...]]:
+    """Start a card writer for every device, give up root, and part from the writers afterwards."""
+    few = sum(map(len, teams)) <= _MANY
     slots = max(_LEAST, (_SLOTS if few else _SLOTS // 2) // max(1, len(teams)))
     with contextlib.ExitStack() as stack:
         made = []
-        for paths in teams:
+        for devices in teams:
             ring = Ring.made(slots)
             stack.callback(ring.close)
-            cards = []
-            for path in paths:
-                cards.append(Card(path, ring))
-                stack.callback(cards[-1].part)
+            cards: list[Card] = []
+            stack.callback(_part, cards)
+            cards += (Card(device, ring) for device in devices)
             made.append(Team(ring, tuple(cards)))
         user = behind_sudo()
         if user:
             become(user)
             _check_reach(user.pw_name)
         yield tuple(made)
+
+
+def _part(cards: Sequence[Card]) -> None:
+    """Leave all of a team at once, and wait a moment for their ends, so that the cards are free afterwards."""
+    for card in cards:
+        card.leave()
+    until = time.monotonic() + _PARTING_S
+    for card in cards:
+        card.part(until)
 
 
 def _check_reach(user: str) -> None:

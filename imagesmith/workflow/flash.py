@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
@@ -82,7 +85,7 @@ def flash(
     devices = devices_of(request.jobs, listed, listener, to_file=request.to_file, yes=request.yes)
     with (
         asyncio.Runner() as runner,
-        hired([[device.path for device in group] for group in devices]) as teams,
+        hired(devices) as teams,
         contextlib.ExitStack() as stack,
     ):
         # Root is gone from here on: what follows reads documents and images.
@@ -271,7 +274,7 @@ async def _gathered(
 ) -> list[_Results | Stopped]:
     """What each came to. On Ctrl-C all are stopped, and all are waited for: they blank their cards."""
     tasks = [asyncio.create_task(writing) for writing in writings]
-    with contextlib.suppress(asyncio.CancelledError):
+    with _ctrl_c_heard_once(), contextlib.suppress(asyncio.CancelledError):
         await asyncio.gather(*tasks, return_exceptions=True)
     ends: list[_Results | Stopped] = []
     for task in tasks:
@@ -280,6 +283,27 @@ async def _gathered(
         except Stopped as stopped:
             ends.append(stopped)
     return ends
+
+
+@contextlib.contextmanager
+def _ctrl_c_heard_once() -> Iterator[None]:
+    """A second one would only keep cards from being blanked, and their states from being told, for two seconds."""
+    hear = signal.getsignal(signal.SIGINT)
+    if not callable(hear) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+
+    def first(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        if len(pressed) == 1:
+            hear(number, frame)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, hear)
 
 
 def _told_of(name: str, listener: Listener) -> Listener:

@@ -48,7 +48,7 @@ def agreed(request: Request, ask: Ask, *facts: str, doing: str) -> Iterator[Agre
     """
     device = find_device(request.device, list_devices())
     refuse(objections(device, allow_fixed=request.allow_fixed, yes=request.yes))
-    with hired([[device.path]]) as (team,):
+    with hired([[device]]) as (team,):
         if not request.yes:
             confirm([question(device, *facts, doing=doing)], ask)
         yield Agreed(device, team.cards[0], team.ring)

@@ -69,7 +69,7 @@ def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
     device = _device(device_path)
     with (
         asyncio.Runner() as runner,
-        hired([[device.path]]) as (team,),
+        hired([[device]]) as (team,),
         opened_file(path, listener) as source,
         team.feed(source.descriptors) as feed,
     ):

@@ -51,7 +51,7 @@ def flash_all(
     try:
         with (
             asyncio.Runner() as runner,
-            hired([[plan.device.path for plan in plans]]) as (team,),
+            hired([[plan.device for plan in plans]]) as (team,),
             team.feed([descriptor]) as feed,
         ):
             looked = runner.run(feed.look(Look(str(path), descriptor=descriptor)))
