@@ -97,7 +97,7 @@ def flash_command(
       imagesmith flash https://example.org/pi.img.xz /dev/sdX
       imagesmith flash out/node-1/node-1.img --yes /dev/disk/by-id/usb-CARD
     """
-    jobs = _all_nodes(arguments, cluster, to_file) if everything else typed(arguments, to_file=to_file)
+    jobs = _all_nodes(arguments, cluster, to_file, allow_fixed) if everything else typed(arguments, to_file=to_file)
     if cluster and not everything:
         raise UsageError("--cluster is for --all: it says which nodes there are", hint="leave it away")
     trust = Trust(digest, insecure)
@@ -133,7 +133,7 @@ def verify_command(ctx: click.Context, image: Path, device: str | None, as_json:
         click.echo(f"{verified.image}: {fact}")
 
 
-def _all_nodes(arguments: tuple[str, ...], cluster: Path | None, to_file: bool) -> AllNodes:
+def _all_nodes(arguments: tuple[str, ...], cluster: Path | None, to_file: bool, allow_fixed: bool) -> AllNodes:
     if arguments:
         raise UsageError(
             f"--all finds the cards itself, so {arguments[0]} says too much",
@@ -142,6 +142,11 @@ def _all_nodes(arguments: tuple[str, ...], cluster: Path | None, to_file: bool) 
     if to_file:
         raise UsageError(
             "--all is for the cards that are inserted, not for files", hint="imagesmith flash --to-file NODE=FILE..."
+        )
+    if allow_fixed:
+        raise UsageError(
+            f"--all never takes a fixed disk, so {ALLOW_FIXED} has no use with it",
+            hint="leave it away; a disk that wants it is named: imagesmith flash NODE=DEVICE...",
         )
     return AllNodes(cluster)
 

@@ -206,7 +206,8 @@ def _objections(request: Request, device: Device, one: _Ready, ready: Sequence[_
         yield device, Refusal("is the image itself, as a loop device")
     yield from objections(
         device,
-        allow_fixed=request.allow_fixed,
+        # Of all nodes nobody named a card, so the flag stands for no name; fixed disks are not among them anyway.
+        allow_fixed=request.allow_fixed and not isinstance(request.jobs, AllNodes),
         yes=request.yes,
         image_size=one.beside.image.size,
         table_sector=gpt_sector(one.beside.image.head),

@@ -165,6 +165,7 @@ def test_an_image_changed_in_the_inventory_since_is_refused(
         ([], "say which device"),
         (["--all", "/dev/sdx"], "--all finds the cards itself"),
         (["--all", "--to-file"], "not for files"),
+        (["--all", "--yes", "--allow-fixed-disk"], "--all never takes a fixed disk"),
         (["--cluster", "cluster.yaml", "/dev/sdx"], "--cluster is for --all"),
         (["node-1", "node-2=/dev/sdx"], "names a node"),
         (["node-9=/dev/null"], "is a character device"),

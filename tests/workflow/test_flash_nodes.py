@@ -255,6 +255,20 @@ def test_yes_with_all_wants_a_lasting_name_of_every_card(desk: Desk, tmp_path: P
     assert untouched(tmp_path / "a")
 
 
+def test_no_flag_stands_for_the_name_of_a_card_that_nobody_named(
+    desk: Desk, tmp_path: Path, all_nodes: AllNodes
+) -> None:
+    with inserted(tmp_path, "a") as (one,):
+        photos = (FileSystem(Path(one).name, "ntfs", "Photos", CARD_SIZE),)
+        card = as_card(one, "/dev/disk/by-id/usb-1", filesystems=photos)
+        with pytest.raises(DeviceRefused, match="looks like it holds someone's data"):
+            flash(
+                Request(all_nodes, desk.folder, allow_fixed=True, yes=True),
+                ask=desk.ask, current_plan_id=lambda _: PLAN, listener=desk.events.append, listed=lambda: [card],
+            )  # fmt: skip
+    assert untouched(tmp_path / "a")
+
+
 # -- receipts -------------------------------------------------------------------------------------
 
 
