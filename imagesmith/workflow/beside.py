@@ -46,7 +46,7 @@ def look_beside(path: Path, named: Path | None = None, raw: tuple[int, bytes] | 
     named = named or path
     size, head = raw or _head(path)
     sums_path = named.with_name(SUMS)
-    sums = _parsed(sums_path, checksums.parse, _text(_small(sums_path))) if sums_path.is_file() else ()
+    sums = sums_beside(named)
     manifest_path, record = _manifest(named, sums)
     map_path, block_map = _block_map(named, record, sums)
     digest = _promised(named, record, sums)
@@ -60,6 +60,12 @@ def look_beside(path: Path, named: Path | None = None, raw: tuple[int, bytes] | 
     image = SourceImage(path, known, head, block_map, digest)
     listed = sums_path if digest_in(sums, named) else None
     return Beside(image, record, sums, tuple(found for found in (listed, manifest_path, map_path) if found))
+
+
+def sums_beside(path: Path) -> tuple[checksums.ChecksumLine, ...]:
+    """The lines of the SHA256SUMS in a file's folder; none where there is no such list. Raises as `look_beside`."""
+    sums_path = path.with_name(SUMS)
+    return _parsed(sums_path, checksums.parse, _text(_small(sums_path))) if sums_path.is_file() else ()
 
 
 def digest_in(sums: tuple[checksums.ChecksumLine, ...], path: Path) -> Digest | None:

@@ -18,7 +18,7 @@ from imagesmith.events import Listener, Noted
 from imagesmith.messages import Look, Looked
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import SourceImage
-from imagesmith.workflow.beside import PACKED, Beside, look_beside
+from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside, sums_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import image_named
 
@@ -55,7 +55,7 @@ class Opened:
     def beside(self, looked: Looked, head: bytes) -> Beside:
         """What lies beside it; beside a pipe or an address no file does. Raises as `look_beside` does."""
         if self.path:
-            return look_beside(self.named, self.named, (looked.size, head))
+            return look_beside(self.path, self.named, (looked.size, head))
         size = looked.size or (self.block_map.image_size if self.block_map else 0)
         return Beside(SourceImage(self.named, size, head, self.block_map), None, (), ())
 
@@ -107,14 +107,20 @@ def opened(
 
 @contextlib.contextmanager
 def opened_file(path: Path, listener: Listener, note: str = "", digest: str = "") -> Iterator[Opened]:
-    """An image file, packed or not; the raw one beside a packed one is preferred, unless `digest` is promised of it.
+    """An image file, packed or not. `digest` is promised of it as it lies; else SHA256SUMS is asked for a packed one's.
 
-    Raises UsageError, IOFailed.
+    The raw one beside a packed one is preferred where SHA256SUMS names both, as beside what was built: any other may be
+    a part of it, or have been changed. Raises UsageError, IOFailed; ContentMalformed, DigestMismatch for SHA256SUMS.
     """
     named = path.with_suffix("") if path.suffix in PACKED else path
-    if named != path and path.is_file() and named.is_file() and not digest:
-        listener(Noted(f"{path.name} is packed; the raw {named.name} beside it is used"))
-        path = named
+    if named != path and path.is_file() and not digest:
+        sums = sums_beside(path)
+        listed = digest_in(sums, path)
+        if listed and digest_in(sums, named) and named.is_file():
+            listener(Noted(f"{path.name} is packed; the raw {named.name} beside it is used"))
+            path = named
+        else:
+            digest = str(listed) if listed else ""
     descriptor = _open(path)
     try:
         yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note, path)

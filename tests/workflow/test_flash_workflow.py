@@ -257,14 +257,52 @@ def test_an_html_page_is_no_image(tmp_path: Path) -> None:
         Voice().run(to_a_file(str(page), tmp_path))
 
 
-def test_a_packed_image_means_the_raw_one_beside_it(tmp_path: Path) -> None:
+def listed_in_sums(*paths: Path) -> None:
+    lines = [f"{Digest.of(path.read_bytes()).hex}  {path.name}\n" for path in paths]
+    (paths[0].parent / "SHA256SUMS").write_text("".join(lines))
+
+
+def packed_beside(image: Path) -> Path:
+    call("zstd", "-q", image)
+    return Path(f"{image}.zst")
+
+
+def test_a_packed_image_of_a_published_set_means_the_raw_one_beside_it(tmp_path: Path) -> None:
     image = with_map(tmp_path)
-    packed = tmp_path / "node-1.img.zst"
-    packed.write_bytes(b"\x28\xb5\x2f\xfd" + b"x" * 100)
+    packed = packed_beside(image)
+    listed_in_sums(image, packed)
     with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
         (outcome,) = Voice().run(Request(to_cards(str(packed), device), tmp_path))
     assert outcome.receipt
-    assert outcome.receipt.plan.image.path == image
+    assert outcome.record.image == str(image)
+
+
+@pytest.mark.parametrize("with_sums", [False, True])
+def test_a_raw_file_beside_a_packed_image_is_not_taken_for_it(tmp_path: Path, with_sums: bool) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    packed, whole = packed_beside(image), image.read_bytes()
+    if with_sums:
+        listed_in_sums(packed)
+    flip(image, FAT[0] + 5)
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = Voice().run(Request(to_cards(str(packed), device), tmp_path))
+    assert outcome.receipt
+    assert outcome.record.image == str(packed)
+    assert (tmp_path / "card").read_bytes()[: len(whole)] == whole
+
+
+def test_a_packed_image_is_checked_against_sha256sums(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    packed = packed_beside(image)
+    image.unlink()
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 63}1  {packed.name}\n")
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (bad,) = Voice().run(Request(to_cards(str(packed), device), tmp_path))
+        assert (tmp_path / "card").read_bytes()[:MiB] == bytes(MiB)
+        listed_in_sums(packed)
+        (good,) = Voice().run(Request(to_cards(str(packed), device), tmp_path))
+    assert isinstance(bad.error, DigestMismatch)
+    assert good.receipt
 
 
 def test_a_packed_image_alone_is_expanded_for_now_and_its_map_is_used(
