@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagesmith.errors import ContentMalformed
-from imagesmith.formats import gpt
+from imagesmith.formats import gpt, mbr
 from imagesmith.messages import Deliver
 from imagesmith.model import BlockMap, Device, Digest
 from imagesmith.units import SECTOR, KiB, MiB
@@ -25,6 +25,9 @@ STEP = 16 * MiB
 """Bytes that are digested, and compared, as one."""
 FINE_STEP = MiB
 """The same where the image can't be read again to find the place."""
+
+_ANY_SIZE = 1 << 62
+"""For reading a table of an image that may be too short for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,10 @@ def gpt_sector(head: bytes) -> int | None:
 
 
 def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
-    """The plan for a device that nothing speaks against. Raises ContentMalformed when map and image don't fit."""
+    """The plan for a device that nothing speaks against.
+
+    Raises ContentMalformed when map and image don't fit, and when the image is cut short.
+    """
     sector = device.logical_sector
     if image.block_map and image.size and image.block_map.image_size != image.size:
         raise ContentMalformed(
@@ -105,6 +111,8 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
             where=str(image.path),
             hint="map and image do not belong together: build or fetch both again",
         )
+    if not image.block_map:
+        _refuse_cut(image)
     if map_tells_less(image):
         image = replace(image, block_map=None)
     if image.block_map and image.block_map.block_size % sector:
@@ -156,6 +164,27 @@ def delivery(plans: Sequence[FlashPlan], *, again: bool) -> Deliver:
         cuts=tuple(sorted({cut for plan in plans for cut in plan.cuts})),
         step=STEP if again else FINE_STEP,
         digest=str(image.digest) if image.digest and image.block_map is None else "",
+    )
+
+
+def _refuse_cut(image: SourceImage) -> None:
+    """Raise ContentMalformed when a partition goes on behind the image: a second GPT copy alone may be missing.
+
+    A table that can't be read tells nothing. (With a block map, that tells the size that the image should have.)
+    """
+    sector = gpt_sector(image.head)
+    try:
+        table = gpt.parse(image.head, _ANY_SIZE, sector) if sector else mbr.parse(image.head[:SECTOR])
+    except ContentMalformed:
+        return
+    last = max(table.partitions, key=lambda part: part.start + part.size, default=None)
+    if not image.size or not last or last.start + last.size <= image.size or last.type == mbr.PROTECTIVE:
+        return
+    raise ContentMalformed(
+        f"the image is cut short: its partition {last.number} ends at byte {last.start + last.size}, the image at"
+        f" {image.size}",
+        where=str(image.path),
+        hint="fetch or copy the image again",
     )
 
 

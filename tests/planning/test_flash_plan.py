@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.errors import ContentMalformed
-from imagesmith.formats import gpt
+from imagesmith.formats import gpt, mbr
 from imagesmith.model import BlockMap, Device, Digest, MappedRange, Partition
 from imagesmith.planning.flash import (
     BOOT_SIZE,
@@ -106,6 +106,31 @@ def test_a_gpt_that_cant_be_moved_is_written_as_it_is_and_said() -> None:
     plan = plan_flash(CARD, image(10 * MiB, bytes(head)))
     assert plan.patches == ()
     assert "checksum" in plan.note
+
+
+def mbr_head() -> bytes:
+    parts = (Partition(1, MiB, MiB, mbr.FAT32, "", ""), Partition(2, 2 * MiB, 4 * MiB, mbr.LINUX, "", ""))
+    return mbr.encode(mbr.Mbr(1, parts)).ljust(HEAD_SIZE, b"\0")
+
+
+def test_an_image_that_ends_within_a_partition_is_refused() -> None:
+    with pytest.raises(ContentMalformed, match=f"partition 2 ends at byte {6 * MiB}, the image at {6 * MiB - 1}"):
+        plan_flash(CARD, image(6 * MiB - 1, mbr_head()))
+    for sector in (512, 4096):
+        with pytest.raises(ContentMalformed, match=f"partition 1 ends at byte {3 * MiB}, the image at {2 * MiB}"):
+            plan_flash(replace(CARD, logical_sector=sector), image(2 * MiB, gpt_head(10 * MiB, sector)))
+
+
+def test_an_image_that_ends_with_its_last_partition_is_taken() -> None:
+    assert plan_flash(CARD, image(6 * MiB, mbr_head())).note == ""
+    # Only the second copy of the table is missing.
+    assert "made for a disk of" in plan_flash(CARD, image(3 * MiB, gpt_head(10 * MiB))).note
+
+
+def test_an_image_of_unknown_size_or_with_a_map_may_end_where_it_does() -> None:
+    assert plan_flash(CARD, image(0, mbr_head()))
+    block_map = BlockMap(5 * MiB, 4096, (MappedRange(0, 1279, "aa"),))
+    assert plan_flash(CARD, image(5 * MiB, mbr_head(), block_map)).body_bytes == 5 * MiB
 
 
 def test_the_sector_size_of_a_table_is_told_from_its_place() -> None:

@@ -250,6 +250,18 @@ def test_a_map_without_digests_does_not_switch_sha256sums_off(tmp_path: Path) ->
     assert "no sha256 digests" in voice.notes
 
 
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_an_image_that_is_cut_short_is_refused_before_the_first_write(tmp_path: Path, label: str) -> None:
+    image = make_image(tmp_path / "i.img", label)
+    os.truncate(image, 20 * MiB)
+    with (
+        loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device,
+        pytest.raises(ContentMalformed, match=f"cut short: its partition 2 ends at byte {31 * MiB}"),
+    ):
+        Voice().run(Request(to_cards(str(image), device), tmp_path))
+    assert (tmp_path / "card").read_bytes() == b"\xff" * 40 * MiB
+
+
 def test_an_html_page_is_no_image(tmp_path: Path) -> None:
     page = tmp_path / "i.img"
     page.write_text("<html><body>not found</body></html>")
