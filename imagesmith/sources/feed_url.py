@@ -21,6 +21,7 @@ from imagesmith.sources.feed_file import File
 from imagesmith.sources.feed_slots import Slots, Stopped
 from imagesmith.sources.fetch import fetch
 from imagesmith.sources.part import Part, Restarted
+from imagesmith.sources.shown import shown
 from imagesmith.sources.wanted import Wanted
 from imagesmith.streams import Peekable
 
@@ -32,6 +33,7 @@ class Fetched:
 
     def __init__(self, look: Look, cache: Cache, leaving: ExitStack) -> None:
         self._look = look
+        self._name = shown(look.url)
         self._useless = False
         """What was fetched is damaged, or all done with: it is not kept."""
         self._leaving = leaving
@@ -75,9 +77,9 @@ class Fetched:
             self._begun.set()
 
     def _opened(self) -> Content:
-        name = detect(Peekable(self._reader()).peek(HEAD), self._look.url)
+        name = detect(Peekable(self._reader()).peek(HEAD), self._name)
         if name not in ("zip", "qcow2"):
-            return of_stream(self._reader(), self._look.url, self._look.digest)
+            return of_stream(self._reader(), self._name, self._look.digest)
         self._fetching.join()  # their directory may be anywhere
         self._reader().read(1)  # raises what the download failed with
         return self._whole(self._look.digest)
@@ -85,10 +87,10 @@ class Fetched:
     def _whole(self, digest: str = "") -> Content:
         file = os.open(self._part.path, os.O_RDONLY | os.O_NOFOLLOW)
         self._leaving.callback(os.close, file)
-        return of_file(File(file, self._look.url), digest)
+        return of_file(File(file, self._name), digest)
 
     def _reader(self) -> _Steady:
-        return _Steady(self._part, self._look.url)
+        return _Steady(self._part, self._name)
 
     @contextmanager
     def _judged(self, slots: Slots | None = None) -> Iterator[None]:
@@ -105,9 +107,9 @@ class Fetched:
 class _Steady:
     """Reads the part from its start. Raises SourceUnreachable when that is replaced by another version's."""
 
-    def __init__(self, part: Part, url: str) -> None:
+    def __init__(self, part: Part, name: str) -> None:
         self._reader = part.reader()
-        self._url = url
+        self._name = name
 
     def read(self, size: int, /) -> bytes:
         try:
@@ -115,6 +117,6 @@ class _Steady:
         except Restarted:
             raise SourceUnreachable(
                 "the file on the server was replaced while it was fetched",
-                where=self._url,
+                where=self._name,
                 hint="run the same command again",
             ) from None

@@ -2,7 +2,7 @@
 
 https only, at every hop; `requests` is used nowhere else. Proxy variables and REQUESTS_CA_BUNDLE are honoured. Called
 by `obtain` and `lock`; writes only the Part that it is given. Every failure is SourceUnreachable or ContentMalformed
-and names the URL, the cause and what to do next.
+and names the URL (see `shown`), the cause and what to do next.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from imagesmith import __version__
 from imagesmith.errors import ContentMalformed, SourceUnreachable
 from imagesmith.events import Listener, Noted, Progress, unheard
 from imagesmith.sources.part import Part, Version
+from imagesmith.sources.shown import shown
 from imagesmith.units import GiB, KiB, MiB, show_size
 
 MOST = 16 * GiB
@@ -88,7 +89,7 @@ class _Attempts:
         if hopeless or self._failed >= patience.attempts:
             count = "1 attempt" if self._failed == 1 else f"{self._failed} attempts"
             raise _unreachable(self._url, f"{error} ({count})") from error
-        self._listener(Noted(f"{self._url}: {error}; trying again"))
+        self._listener(Noted(f"{shown(self._url)}: {error}; trying again"))
         time.sleep(pause_s)
 
 
@@ -169,7 +170,7 @@ def _attempt(
         if size and total and total != size:
             raise ContentMalformed(
                 f"has {total} bytes, {size} were promised",
-                where=url,
+                where=shown(url),
                 hint="see whether the publisher replaced the file",
             )
         if whole > limit:
@@ -198,7 +199,7 @@ def _open(
     at = url
     for _ in range(_HOPS):
         if _scheme(at, url) != "https":
-            raise _unreachable(url, f"redirects to {at}, which is not https" if at != url else "is not https")
+            raise _unreachable(url, f"redirects to {shown(at)}, which is not https" if at != url else "is not https")
         try:
             response = session.get(
                 at, headers=sent, stream=True, allow_redirects=False, timeout=(patience.connect_s, patience.stall_s)
@@ -243,7 +244,7 @@ def _check_answer(response: requests.Response, url: str) -> None:
     if code not in (200, 206, 416):
         kind = NotThere if code in (403, 404, 410) else SourceUnreachable
         hint = "check the URL; the publisher may have moved the file"
-        raise kind(f"the server says {code} {response.reason}", where=url, hint=hint)
+        raise kind(f"the server says {code} {response.reason}", where=shown(url), hint=hint)
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise _unreachable(url, f"the server packs its answer ({encoding}) although it was asked not to")
@@ -256,7 +257,7 @@ def _expect_whole(response: requests.Response, url: str) -> None:
     if kind.startswith(("text/html", "application/xhtml")):
         raise ContentMalformed(
             "the server sent an HTML page instead of the file",
-            where=url,
+            where=shown(url),
             hint="open the URL in a browser: a login page or a moved file, perhaps",
         )
 
@@ -326,7 +327,7 @@ def _connection_failed(url: str, error: requests.RequestException, *, redirected
             "check the clock; with a private CA set REQUESTS_CA_BUNDLE to its file",
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return _unreachable(url, f"is no usable URL: {text}", "correct the URL")
+        return _unreachable(url, "is no usable URL", "correct the URL")
     refused = _new_connection_error(error)
     # A redirect leads to another mirror the next time, perhaps; and who redirected is there.
     again = _Away if refused and not redirected else _TryAgain
@@ -353,7 +354,7 @@ def _new_connection_error(error: requests.RequestException) -> Exception | None:
 def _too_large(url: str, limit: int) -> ContentMalformed:
     return ContentMalformed(
         f"is larger than the {show_size(limit)} that it may have",
-        where=url,
+        where=shown(url),
         hint="check the URL; if it is right, its profile must state the size",
     )
 
@@ -364,4 +365,4 @@ def _astray(url: str, error: ValueError) -> SourceUnreachable:
 
 
 def _unreachable(url: str, cause: str, hint: str = _ONLINE) -> SourceUnreachable:
-    return SourceUnreachable(cause, where=url, hint=hint)
+    return SourceUnreachable(cause, where=shown(url), hint=hint)

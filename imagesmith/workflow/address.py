@@ -15,6 +15,7 @@ from imagesmith.events import Listener, Noted, Warned
 from imagesmith.formats import bmap, checksums
 from imagesmith.model import BlockMap, Digest
 from imagesmith.sources.fetch import NotThere, fetch_small
+from imagesmith.sources.shown import shown
 from imagesmith.units import MiB
 from imagesmith.workflow.beside import PACKED, SUMS
 
@@ -51,11 +52,11 @@ def looked_up(url: str, digest: Digest | None, listener: Listener, *, insecure: 
     if found is None and not insecure:
         raise UsageError(
             "nothing vouches for it: no digest was given, and there is no SHA256SUMS beside it that names it",
-            where=url,
+            where=shown(url),
             hint="give the publisher's digest: --digest sha256:...; or take it as it comes: --insecure-unverified",
         )
     if found is None:
-        listener(Warned(f"nothing vouches for {url}", "what comes is written as it comes"))
+        listener(Warned(f"nothing vouches for {shown(url)}", "what comes is written as it comes"))
         return Address(url, None)
     listener(Noted("its digest is of the list beside it, which nobody signed: proof against damage, not against fraud"))
     return Address(url, found, _map(url, lists))

@@ -12,12 +12,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from imagesmith.errors import IOFailed, UsageError
 from imagesmith.events import Listener, Noted
 from imagesmith.messages import Look, Looked
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import SourceImage
+from imagesmith.sources.shown import shown
 from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside, sums_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import image_named
@@ -97,7 +99,7 @@ def opened(
         from imagesmith.workflow.address import looked_up  # here, since what fetches takes long to import
 
         found = looked_up(source, trust.digest, listener, insecure=trust.insecure)
-        look = Look(source, url=source, digest=str(found.digest) if found.digest else "")
+        look = Look(shown(source), url=source, digest=str(found.digest) if found.digest else "")
         yield Opened(look, Path(found.name), block_map=found.block_map)
     else:
         path, note = image_named(source, output_dir, current_plan_id)
@@ -129,17 +131,35 @@ def opened_file(path: Path, listener: Listener, note: str = "", digest: str = ""
 
 
 def _is_address(word: str) -> bool:
-    """Whether it is a URL. Raises UsageError for one that is not https."""
+    """Whether it is a URL. Raises UsageError for one that is not https, or has a password in it, which is not told."""
     scheme, colons, _ = word.partition("://")
     if not colons or "/" in scheme:
         return False
+    _check_address(word)
     if scheme.lower() != "https":
         raise UsageError(
             f"{scheme}:// is not safe: anybody on the way could change the image",
-            where=word,
+            where=shown(word),
             hint="use the publisher's https:// address, or fetch it yourself and give the file",
         )
     return True
+
+
+def _check_address(word: str) -> None:
+    try:
+        parts = urlsplit(word)
+        named, _ = "@" in parts.netloc, parts.port
+    except ValueError as error:  # its words may hold a piece of a password
+        raise UsageError(
+            "this is no usable address: its server or port can't be read",
+            hint="write it like https://example.org/pi.img.xz; a name and password belong in ~/.netrc",
+        ) from error
+    if named:
+        raise UsageError(
+            "an address with a user's name or password in it is not taken: others see it in the list of processes",
+            where=shown(word),
+            hint=f"put them into ~/.netrc: machine {parts.hostname} login NAME password PASSWORD",
+        )
 
 
 def _open(path: Path) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root
@@ -153,6 +155,51 @@ def test_an_address_that_is_not_there(server: Server, tmp_path: Path, card: tupl
 def test_what_is_not_https_is_refused(tmp_path: Path, card: tuple[Path, str], word: str) -> None:
     with pytest.raises(UsageError, match="is not safe"):
         run(word, card[1], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["https://bob:hunter2@h.example/i.img", "http://bob:hunter2@h.example/i.img", "https://bob:hunter2/x@h.example/i"],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    tmp_path: Path, card: tuple[Path, str], word: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(word, card[1], tmp_path)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    assert "~/.netrc" in caught.value.hint
+
+
+def test_the_password_in_netrc_is_used(
+    server: Server, tmp_path: Path, image: Path, card: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.file("/locked/pi.img", image.read_bytes())
+    (tmp_path / ".netrc").write_text(f"machine {urlsplit(url).hostname} login bob password hunter2\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    assert run(url, card[1], tmp_path, Trust(insecure=True)).receipt
+    asked = [headers["Authorization"] for path, headers in server.seen if path.startswith("/locked/")]
+    assert set(asked) == {f"Basic {base64.b64encode(b'bob:hunter2').decode()}"}
+
+
+@pytest.mark.parametrize("end", ["good", "cut off", "missing"])
+def test_the_query_of_an_address_is_told_nowhere(
+    server: Server, tmp_path: Path, image: Path, card: tuple[Path, str], end: str
+) -> None:
+    data = image.read_bytes()
+    url = server.url("/signed/pi.img?token=hunter2")
+    if end == "good":
+        server.file("/signed/pi.img?token=hunter2", data)
+    elif end == "cut off":
+        server.on("/signed/pi.img?token=hunter2", lambda request: request.give(data[:-4096], Content_Encoding="gzip"))
+    argv = [sys.executable, "-m", "imagesmith", "flash", "--yes", "--insecure-unverified", url, card[1]]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode == 0) == (end == "good"), done.stderr
+    kept = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    told = "\n".join((done.stdout, done.stderr, *kept))
+    assert "/signed/pi.img" in told
+    assert "hunter2" not in told
 
 
 def piped(data: bytes, device: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -48,6 +48,9 @@ def test_it_is_also_when_the_packed_image_is_named_that_the_raw_one_is_taken_for
     before = image.read_bytes()
     packed = image.with_name("a.img.zst")
     call("zstd", "-q", "-k", image)
+    (image.parent / "SHA256SUMS").write_text(
+        call("sh", "-c", 'cd "$1" && sha256sum a.img a.img.zst', "sh", image.parent)
+    )
     with loop_device(image) as device, pytest.raises(DeviceRefused, match="is the image itself"):
         run(packed, device)
     assert image.read_bytes() == before
