@@ -15,7 +15,7 @@ from imagesmith.sources.decoders import xz_pieces
 from imagesmith.sources.feed_file import File
 from imagesmith.sources.feed_slots import GRAIN, Filler, Slots, Stopped
 from imagesmith.sources.wanted import Wanted, check_reach
-from imagesmith.sources.xz_blocks import Block, NotIndexed, as_stream, blocks_of
+from imagesmith.sources.xz_blocks import Block, NoFooter, NotIndexed, as_stream, blocks_of
 from imagesmith.sources.xz_parallel import workers_for
 
 Task = list[Block]
@@ -102,10 +102,19 @@ class XzBlocks:
 
 
 def indexed(file: File, memory: int) -> XzBlocks | None:
-    """The file by its index; None when that is of no use, and the file must be read from its beginning."""
+    """The file by its index; None when that is of no use, and the file must be read from its beginning.
+
+    Raises ContentMalformed when that would find it cut short: better before a card is touched.
+    """
     try:
         blocks = [block for block in blocks_of(file.descriptor, file.size) if block.raw_size]
         workers = workers_for(file.descriptor, blocks, memory)
+    except NoFooter:
+        raise ContentMalformed(
+            "the xz data has no end: it was truncated, or something else follows the end of the xz data",
+            where=file.name,
+            hint="fetch or copy it again",
+        ) from None
     except NotIndexed:
         return None
     return XzBlocks(file, blocks, workers, memory) if workers else None

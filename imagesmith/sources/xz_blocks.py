@@ -34,6 +34,10 @@ class NotIndexed(Exception):
     """The file's index cannot be used; read the file from its beginning, which also tells what is wrong with it."""
 
 
+class NoFooter(NotIndexed):
+    """The file does not end as any .xz file does: it is cut short, or something was appended to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One block: where it lies, where its bytes belong in the raw image."""
@@ -48,9 +52,14 @@ class Block:
 
 
 def blocks_of(descriptor: int, size: int) -> tuple[Block, ...]:
-    """Every block of an .xz file of `size` bytes, in order. Raises NotIndexed for any doubt; reads only indexes."""
+    """Every block of an .xz file of `size` bytes, in order; reads only indexes.
+
+    Raises NotIndexed for any doubt, NoFooter where it is certain that the file is not whole.
+    """
     streams: list[list[Block]] = []
-    end = size
+    end = _skip_padding(descriptor, size)
+    if not _has_footer(descriptor, end):
+        raise NoFooter("last stream footer")
     while end > 0:
         end = _skip_padding(descriptor, end)
         blocks, end = _stream_before(descriptor, end)
@@ -105,10 +114,10 @@ def as_stream(descriptor: int, block: Block) -> Iterator[bytes]:
 
 def _stream_before(descriptor: int, end: int) -> tuple[list[Block], int]:
     """The blocks (raw offsets not yet known) of the stream that ends at `end`, and where it begins."""
+    if not _has_footer(descriptor, end):
+        raise NotIndexed("stream footer")
     footer = _pread(descriptor, _EDGE, end - _EDGE)
     flags = footer[8:10]
-    if footer[10:] != _FOOTER_MAGIC or _crc(footer[4:10]) != footer[:4]:
-        raise NotIndexed("stream footer")
     index_size = (_u32(footer, 4) + 1) * 4
     if index_size > _MOST_INDEX:
         raise NotIndexed("index too large")
@@ -123,6 +132,11 @@ def _stream_before(descriptor: int, end: int) -> tuple[list[Block], int]:
         blocks.append(Block(at, unpadded, 0, raw_size, flags))
         at += _padded(unpadded)
     return blocks, start
+
+
+def _has_footer(descriptor: int, end: int) -> bool:
+    footer = os.pread(descriptor, _EDGE, max(end - _EDGE, 0))
+    return len(footer) == _EDGE and footer[10:] == _FOOTER_MAGIC and _crc(footer[4:10]) == footer[:4]
 
 
 def _records(index: bytes) -> list[tuple[int, int]]:
@@ -144,8 +158,12 @@ def _records(index: bytes) -> list[tuple[int, int]]:
 
 
 def _skip_padding(descriptor: int, end: int) -> int:
-    while end >= 4 and _pread(descriptor, 4, end - 4) == bytes(4):
-        end -= 4
+    # In steps, for a download that was broken off can end in gigabytes of zeros.
+    while step := min(end // 4 * 4, _FEED):
+        zeros = (step - len(_pread(descriptor, step, end - step).rstrip(b"\0"))) // 4 * 4
+        end -= zeros
+        if zeros < step:
+            break
     return end
 
 

@@ -64,6 +64,24 @@ def test_a_truncated_file(packed: dict[str, bytes], packer: str, share: float, f
             through_a_pipe(file)
 
 
+@pytest.mark.parametrize("packer", ["xz", "xz blocks", "xz streams"])
+@pytest.mark.parametrize("end", [b"", bytes(8), bytes(MiB)])
+def test_a_truncated_xz_file_is_refused_at_the_first_look(
+    packed: dict[str, bytes], packer: str, end: bytes, file: Path
+) -> None:
+    for size in (40, len(packed[packer]) // 2, len(packed[packer]) - 4):
+        file.write_bytes(packed[packer][:size] + end)
+        with pytest.raises(ContentMalformed, match="truncated"), from_file(file):
+            pass
+
+
+def test_an_xz_file_may_end_in_padding(packed: dict[str, bytes], file: Path) -> None:
+    for size in (4, 256 * KiB, 256 * KiB + 8, MiB):
+        file.write_bytes(packed["xz blocks"] + bytes(size))
+        with from_file(file) as feeder:
+            assert feeder.looked.size == len(IMAGE)
+
+
 @pytest.mark.parametrize("packer", STREAMS)
 def test_something_behind_the_end(packed: dict[str, bytes], packer: str, file: Path) -> None:
     file.write_bytes(packed[packer] + b"garbage after the end")
