@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.flash.feed import Feed
+from imagesmith.flash.verdict import told
 from imagesmith.messages import Batch, Deliver, Delivered, Digested
+from imagesmith.planning.resume import Written
 
 
 class Inbox:
@@ -64,11 +66,24 @@ class Delivery:
                 elif isinstance(message, Digested):
                     self.digests.append(message)
                 else:
+                    self._require_all(message)
                     self._end(None)
                     self.outcome.set_result(message)
         except ImagesmithError as error:
             self._end(error)
             self.outcome.set_exception(error)
+
+    def _require_all(self, delivered: Delivered) -> None:
+        """What has no digest is never compared with the card: raise ImagesmithError where anything has none."""
+        wanted = ((0, delivered.size, ""),) if self._wanted.everything else self._wanted.spans
+        asked = Written((offset, size) for offset, size, _ in wanted if size).places
+        found = Written((one.offset, one.size) for one in self.digests).places
+        if found != asked:
+            raise ImagesmithError(
+                f"not all that was to be delivered was digested: {told(found) or 'nothing'} instead of"
+                f" {told(asked) or 'nothing'}",
+                hint="this is a bug: please report it",
+            )
 
     def memory(self, batch: Batch) -> memoryview:
         """Where the batch's bytes lie until it is taken."""
