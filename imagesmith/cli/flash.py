@@ -26,7 +26,7 @@ from imagesmith.units import show_size
 from imagesmith.workflow.flash import Outcome, Request, first_failure, flash
 from imagesmith.workflow.jobs import AllNodes, typed
 from imagesmith.workflow.planned import current_plan_id
-from imagesmith.workflow.source import Trust
+from imagesmith.workflow.source import STDIN, Trust
 from imagesmith.workflow.verify import Verified, verify_device, verify_image
 
 
@@ -104,7 +104,9 @@ def flash_command(
     if digest and (isinstance(jobs, AllNodes) or any(job.node for job in jobs)):
         raise UsageError("--digest is for one SOURCE; what was built is known by its own digests")
     request = Request(jobs, output_dir, allow_fixed, yes, to_file, not no_eject, trust)
-    outcomes = flash(request, ask=asker(as_json), current_plan_id=current_plan_id, listener=listener_for(ctx))
+    piped = not isinstance(jobs, AllNodes) and any(job.source == STDIN for job in jobs)
+    ask = asker(as_json, piped=piped)
+    outcomes = flash(request, ask=ask, current_plan_id=current_plan_id, listener=listener_for(ctx))
     _tell(outcomes, as_json)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from building import PROGRAM, Workshop, make_workshop
-from faults.disks import dirty_disk, loop_device, needs_root
+from faults.disks import dirty_disk, loop_device, needs_root, random_bytes
 from image.made_disks import Disk
 
 from imagesmith.model import Digest
@@ -55,10 +55,12 @@ def cards(tmp_path: Path) -> Iterator[Cards]:
 class Terminal:
     """The program at a terminal of its own."""
 
-    def __init__(self, shop: Workshop, *words: str) -> None:
+    def __init__(self, shop: Workshop, *words: str, standard_input: Path | None = None) -> None:
         pid, self._end = pty.fork()
         if pid == 0:
             os.chdir(shop.folder)
+            if standard_input:
+                os.dup2(os.open(standard_input, os.O_RDONLY), 0)
             os.execve(PROGRAM[0], [*PROGRAM, *words], shop.env)
         self._pid = pid
         self.text = ""
@@ -142,6 +144,38 @@ def test_answers_from_a_pipe_are_not_taken(nodes: Workshop, cards: Cards) -> Non
         timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 2
+    assert b"no terminal" in done.stderr
+    assert cards.untouched
+
+
+def test_nobody_can_answer_where_standard_input_is_closed(nodes: Workshop, cards: Cards) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "flash", *pairs(cards)], cwd=nodes.folder, env=nodes.env,
+        capture_output=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert b"no terminal" in done.stderr
+    assert cards.untouched
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_the_question_about_an_image_from_standard_input_is_asked_at_the_terminal(
+    nodes: Workshop, cards: Cards, answer: str
+) -> None:
+    image = nodes.out / "node-1" / "node-1.img"
+    terminal = Terminal(nodes, "flash", "-", cards.paths[0], standard_input=image)
+    assert cards.paths[0] in terminal.until("Type yes to write it: ")
+    terminal.type(f"{answer}\n")
+    assert terminal.end() == (0 if answer == "yes" else 130), terminal.text
+    assert cards.untouched == (answer == "no")
+
+
+def test_without_a_terminal_it_needs_yes(nodes: Workshop, cards: Cards) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "flash", "-", cards.paths[0]], cwd=nodes.folder, env=nodes.env, input=random_bytes(MiB, 5),
+        capture_output=True, timeout=PATIENCE_S, check=False, start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
     assert b"no terminal" in done.stderr
     assert cards.untouched
 
