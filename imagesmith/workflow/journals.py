@@ -36,7 +36,7 @@ def _read(path: Path) -> Written:
             return Written()
         places = json.loads(path.read_bytes())["places"]
         return Written((int(offset), int(size)) for offset, size in places if int(offset) >= 0 and int(size) > 0)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Written()
 
 
@@ -47,6 +47,9 @@ def _keep(path: Path, written: Written) -> None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps({"places": written.places}).encode())
-        Path(name).replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(json.dumps({"places": written.places}).encode())
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)  # a full disk
