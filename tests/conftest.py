@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-# Started in the background of a script, we would inherit that Ctrl-C is ignored, and so would what we start.
+# Started in the background of a script, or by nohup, we and our children would inherit that signals are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ACCEPTED = ("growing mounted file systems is denied here", "the archive changed in between")
 """The reasons that CI takes: a sandbox without CAP_SYS_RESOURCE (the boot lane's guests show it then), and two looks at

@@ -7,16 +7,26 @@
 set -eu
 
 packages="mmdebstrap mtools dosfstools fdisk gdisk gpg gpg-agent gpgv xz-utils zstd zip e2fsprogs qemu-system-x86
-qemu-system-arm qemu-utils qemu-user-static ovmf qemu-efi-aarch64 uidmap fuse3 libfuse3-3 util-linux shellcheck
+qemu-system-arm qemu-utils qemu-user-static ovmf qemu-efi-aarch64 uidmap fuse3 libfuse3-3 libarchive13 util-linux
+shellcheck
 bmap-tools strace udev arch-test binfmt-support python3-venv openssh-client"
 newer="e2fsprogs mmdebstrap qemu-system-x86 qemu-system-arm qemu-utils qemu-user-static"
 
 is_debian_12() { grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; }
 
+# What a package is called since Debian 13, where that differs; nothing else has such a name.
+newer_name() {
+    case $1 in
+        libfuse3-3) echo libfuse3-4 ;;
+        libarchive13) echo libarchive13t64 ;;
+        *) echo "$1" ;;
+    esac
+}
+
 all_here() {
     for package in $packages; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
-            { [ "$package" = libfuse3-3 ] && dpkg-query -W -f '${Status}' libfuse3-4 2>/dev/null | grep -q 'ok installed'; } ||
+            dpkg-query -W -f '${Status}' "$(newer_name "$package")" 2>/dev/null | grep -q 'ok installed' ||
             return 1
     done
     mke2fs_version=$(dpkg-query -W -f '${Version}' e2fsprogs)
@@ -61,8 +71,12 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 if is_debian_12; then add_backports; fi
 apt-get update -q
+for package in $packages; do
+    apt-cache show "$package" >/dev/null 2>&1 || package=$(newer_name "$package")
+    wanted="${wanted:-} $package"
+done
 # shellcheck disable=SC2086
-apt-get install -q -y --no-install-recommends $packages
+apt-get install -q -y --no-install-recommends $wanted
 if is_debian_12; then
     # shellcheck disable=SC2086
     apt-get install -q -y --no-install-recommends -t bookworm-backports $newer

@@ -1,5 +1,6 @@
 """The hooks that run from outside of a tree, on a small tree; and all of them under shellcheck."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def test_one_alone_can_be_restored(tree: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 def test_borrowed_programs_go_without_a_trace(tree: Path) -> None:
     native = tree / ".imagesmith" / "native"
     libraries = native / "usr/lib/x86_64-linux-gnu"
