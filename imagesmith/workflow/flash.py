@@ -266,7 +266,8 @@ def _written(
 
 
 def _errand(request: Request, one: _Ready, plan: FlashPlan, card: Card) -> Errand:
-    written, keep = journal(resume_key(plan.image, one.source.version, plan.device))
+    # What comes only once can't be told from other bytes before its end, whatever was promised of it.
+    written, keep = journal(resume_key(plan.image, one.source.version, plan.device) if one.again else "")
     return Errand(plan, card, request.eject, written, keep)
 
 
