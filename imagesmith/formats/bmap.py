@@ -14,7 +14,9 @@ from imagesmith.errors import ContentMalformed
 from imagesmith.model import BlockMap, MappedRange
 
 _WHERE = "block map"
-_VERSIONS = ("1.3", "1.4", "2.0")
+_UNSEALED = ("1.0", "1.1", "1.2")
+"""Without a digest of the file itself, and without one of a range that is still worth something."""
+_VERSIONS = (*_UNSEALED, "1.3", "1.4", "2.0")
 _ZEROS = "0" * 64
 _DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
 _HEAD = """\
@@ -51,7 +53,7 @@ def encode(block_map: BlockMap) -> str:
 
 
 def parse(text: str) -> BlockMap:
-    """The map in a bmap file of version 1.3, 1.4 or 2.0, after checking the file's own digest.
+    """The map in a bmap file of version 1.0 to 1.4 or 2.0, after checking the file's own digest where it has one.
 
     `text` is the file's bytes decoded as UTF-8, line ends untouched. Ranges without a sha256 (none was recorded, or
     one of another kind, as sha1 in 1.3) have `sha256` "": what they hold can't be checked against this map.
@@ -62,9 +64,10 @@ def parse(text: str) -> BlockMap:
     if version not in _VERSIONS:
         known = ", ".join(_VERSIONS)
         raise ContentMalformed(f"version {version or 'missing'} is unknown; known are {known}", where=_WHERE)
-    old = version == "1.3"
+    old = version == "1.3" or version in _UNSEALED
     kind = "sha1" if old else _text(root, "ChecksumType").lower()
-    _check_own_digest(text, root, "BmapFileSHA1" if old else "BmapFileChecksum", kind)
+    if version not in _UNSEALED:
+        _check_own_digest(text, root, "BmapFileSHA1" if old else "BmapFileChecksum", kind)
     image_size, block_size = _number(root, "ImageSize"), _number(root, "BlockSize")
     if image_size < 1 or block_size < 1:
         raise ContentMalformed(f"image of {image_size} bytes in blocks of {block_size}", where=_WHERE)

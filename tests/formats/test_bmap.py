@@ -143,6 +143,16 @@ def test_version_1_3_parses_with_ranges_unknown_here():
     assert bmap.parse(text) == BlockMap(40960, 4096, (MappedRange(0, 1, ""), MappedRange(5, 5, "")))
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+def test_the_first_versions_parse_without_digests(version: str):
+    text = (
+        f'<bmap version="{version}"><ImageSize> 40960 </ImageSize><BlockSize> 4096 </BlockSize>'
+        "<BlocksCount> 10 </BlocksCount><MappedBlocksCount> 3 </MappedBlocksCount><BlockMap>"
+        f'<Range sha1="{"c" * 40}"> 0-1 </Range><Range> 5 </Range></BlockMap></bmap>'
+    )
+    assert bmap.parse(text) == BlockMap(40960, 4096, (MappedRange(0, 1, ""), MappedRange(5, 5, "")))
+
+
 @pytest.mark.parametrize("kind", ["sha1", "sha256", "sha512"])
 def test_version_1_4_parses_and_keeps_only_sha256(kind: str):
     digest = "d" * hashlib.new(kind).digest_size * 2
