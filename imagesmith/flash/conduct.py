@@ -14,7 +14,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imagesmith.errors import ImagesmithError, Interrupted, SourceUnreachable
 from imagesmith.events import Listener
@@ -42,7 +42,7 @@ from imagesmith.messages import (
     Put,
     Settle,
 )
-from imagesmith.planning.flash import FlashPlan, delivery
+from imagesmith.planning.flash import FlashPlan, delivery, refuse_cut
 from imagesmith.planning.resume import Written
 from imagesmith.units import MiB, show_size
 
@@ -206,6 +206,8 @@ class _Writing:
         self._voice.end()
         # The source's own promises (a digest of the whole, a signature) are checked before anything is believed.
         delivered = await self._first.outcome
+        if self._plan.image.block_map is None:
+            refuse_cut(replace(self._plan.image, size=delivered.size))
         await self._read_back()
         await self._put_head()
         self.state = verdict.WHOLE

@@ -112,7 +112,7 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
             hint="map and image do not belong together: build or fetch both again",
         )
     if not image.block_map:
-        _refuse_cut(image)
+        refuse_cut(image)
     if map_tells_less(image):
         image = replace(image, block_map=None)
     if image.block_map and image.block_map.block_size % sector:
@@ -167,7 +167,7 @@ def delivery(plans: Sequence[FlashPlan], *, again: bool) -> Deliver:
     )
 
 
-def _refuse_cut(image: SourceImage) -> None:
+def refuse_cut(image: SourceImage) -> None:
     """Raise ContentMalformed when a partition goes on behind the image: a second GPT copy alone may be missing.
 
     A table that can't be read tells nothing. (With a block map, that tells the size that the image should have.)

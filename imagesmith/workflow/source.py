@@ -10,15 +10,16 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from imagesmith.errors import IOFailed, UsageError
+from imagesmith.errors import ContentMalformed, IOFailed, UsageError
 from imagesmith.events import Listener, Noted
 from imagesmith.messages import Look, Looked
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import SourceImage
+from imagesmith.sources import content
 from imagesmith.sources.shown import shown
 from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside, sums_beside
 from imagesmith.workflow.built import CurrentPlanId
@@ -57,7 +58,9 @@ class Opened:
     def beside(self, looked: Looked, head: bytes) -> Beside:
         """What lies beside it; beside a pipe or an address no file does. Raises as `look_beside` does."""
         if self.path:
-            return look_beside(self.path, self.named, (looked.size, head))
+            found = look_beside(self.path, self.named, (looked.size, head))
+            plain = looked.format != "raw" and self.path == self.named and found.manifest is None
+            return replace(found, image=replace(found.image, digest=None)) if plain else found
         size = looked.size or (self.block_map.image_size if self.block_map else 0)
         return Beside(SourceImage(self.named, size, head, self.block_map), None, (), ())
 
@@ -125,9 +128,21 @@ def opened_file(path: Path, listener: Listener, note: str = "", digest: str = ""
             digest = str(listed) if listed else ""
     descriptor = _open(path)
     try:
+        if named == path and not digest and _is_packed(descriptor):
+            # Under a plain name, as Ubuntu's qcow2 is: the list promises this file, not what it holds.
+            listed = digest_in(sums_beside(path), path)
+            digest = str(listed) if listed else ""
         yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note, path)
     finally:
         os.close(descriptor)
+
+
+def _is_packed(descriptor: int) -> bool:
+    """Whether a file is packed by its content, whatever its name says."""
+    try:
+        return content.detect(os.pread(descriptor, content.HEAD, 0)) != "raw"
+    except (ContentMalformed, OSError):
+        return False  # the feeder tells what it is
 
 
 def _is_address(word: str) -> bool:

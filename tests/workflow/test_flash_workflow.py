@@ -345,3 +345,29 @@ def test_a_folder_of_the_targets_name_is_not_the_image(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DeviceRefused, match="a character device"):
         Voice().run(Request(to_cards("node-1", "/dev/null"), tmp_path))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_packed_image_under_a_plain_name_is_held_to_the_list_as_it_lies(tmp_path: Path, right: bool) -> None:
+    """As Ubuntu publishes its qcow2: SHA256SUMS names the file, not what it holds."""
+    raw = make_image(tmp_path / "raw", "dos")
+    image = tmp_path / "cloud.img"
+    call("qemu-img", "convert", "-O", "qcow2", raw, image)
+    digest = Digest.of(image.read_bytes() if right else b"another").hex
+    (tmp_path / "SHA256SUMS").write_text(f"{digest} *cloud.img\n")
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = Voice().run(Request(to_cards(str(image), device), tmp_path))
+    assert isinstance(outcome.error, DigestMismatch) is not right
+    assert (outcome.receipt is not None) is right
+
+
+def test_an_image_of_unknown_size_that_is_cut_short_does_not_boot(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.img", "dos")
+    with image.open("r+b") as file:
+        file.truncate(20 * MiB)
+    call("gzip", image)
+    with loop_device(dirty_disk(tmp_path / "card", 40 * MiB)) as device:
+        (outcome,) = Voice().run(Request(to_cards(f"{image}.gz", device), tmp_path))
+    assert isinstance(outcome.error, ContentMalformed)
+    assert "cut short" in outcome.error.what
+    assert (tmp_path / "card").read_bytes()[:MiB] == bytes(MiB)
