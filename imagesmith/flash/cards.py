@@ -1,6 +1,7 @@
 """The conductor's side of a card writer: the child is started, given orders, watched while it does not answer, left.
 
-Called by `flash.conduct`; `hire` by `workflow`, which gives up root after it. Touches processes and sockets only.
+Called by `flash.writing`, `flash.check` and `flash.alone`; made by `workflow.crew`, which gives up root after it.
+Touches processes and sockets only.
 """
 
 from __future__ import annotations

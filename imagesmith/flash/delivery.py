@@ -1,6 +1,6 @@
 """One pass over the image for any number of cards: a slot goes back to the feeder when the last card is done with it.
 
-Called by `flash.conduct` and `flash.check`. Touches nothing but the feed that it is given.
+Called by `flash.conduct`, `flash.writing` and `flash.check`. Touches nothing but the feed that it is given.
 """
 
 from __future__ import annotations

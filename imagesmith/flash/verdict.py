@@ -1,6 +1,6 @@
 """Words for what became of a card: what was found wrong on it, and in which state it is now. Pure.
 
-Called by `flash.conduct` and `flash.check`.
+Called by `flash.writing` and `flash.check`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is told of one card while it is written or read: its steps, how far they are, its silences.
 
-Called by `flash.conduct` and `flash.check`. Touches nothing but the listener.
+Called by `flash.conduct`, `flash.writing` and `flash.check`. Touches nothing but the listener.
 """
 
 from __future__ import annotations

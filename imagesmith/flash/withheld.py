@@ -1,6 +1,6 @@
 """Bytes kept back while the body is written: the boot sector, tables and loaders, held in memory until it is verified.
 
-Called by `flash.conduct` and `flash.check`. Touches nothing.
+Called by `flash.writing` and `flash.check`. Touches nothing.
 """
 
 from __future__ import annotations

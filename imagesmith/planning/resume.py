@@ -1,6 +1,6 @@
 """What an interrupted run need not write again: which bytes of which image are on which card. Pure.
 
-Called by `flash.conduct`, which fills it, and `workflow.journals`, which keeps it between runs. Only the writing is
+Called by `flash.writing`, which fills it, and `workflow.journals`, which keeps it between runs. Only the writing is
 spared: a run that goes on reads the whole card back all the same, so a record that is wrong can't make a card good.
 """
 

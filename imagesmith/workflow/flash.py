@@ -19,10 +19,11 @@ from types import FrameType
 from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
 from imagesmith.flash.cards import PATIENT, Card, Patience
-from imagesmith.flash.conduct import Errand, Receipt, Stopped, write_cards
+from imagesmith.flash.conduct import Stopped, write_cards
 from imagesmith.flash.devices import list_devices
 from imagesmith.flash.feed import Feed
 from imagesmith.flash.system import numbers_beneath
+from imagesmith.flash.writing import Errand, Receipt
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device, Refusal
 from imagesmith.planning.flash import FlashPlan, gpt_sector, map_tells_less, plan_flash

@@ -16,7 +16,7 @@ from pathlib import Path
 from imagesmith.disk import failures
 from imagesmith.errors import ContentMalformed, ImagesmithError, Interrupted
 from imagesmith.events import Listener, Noted, Warned
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 from imagesmith.formats.canonical import to_plain
 from imagesmith.formats.plain import from_plain
 from imagesmith.invoker import give

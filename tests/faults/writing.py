@@ -12,7 +12,8 @@ from typing import Any
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, unheard
 from imagesmith.flash.cards import PATIENT, Patience
-from imagesmith.flash.conduct import Errand, Receipt, write_cards
+from imagesmith.flash.conduct import write_cards
+from imagesmith.flash.writing import Errand, Receipt
 from imagesmith.messages import Look
 from imagesmith.planning.flash import FlashPlan
 from imagesmith.planning.resume import Written

@@ -23,7 +23,8 @@ from faults.writing import COMMAND, flash, flash_all, surroundings
 from imagesmith.errors import ContentMalformed, DigestMismatch, ImagesmithError, IOFailed, ReadbackDiffers
 from imagesmith.events import Event, Progress, StepStarted
 from imagesmith.flash.cards import Patience
-from imagesmith.flash.conduct import ROUNDS, Receipt, Stopped
+from imagesmith.flash.conduct import Stopped
+from imagesmith.flash.writing import ROUNDS, Receipt
 from imagesmith.planning.flash import FINE_STEP, FlashPlan, plan_flash
 from imagesmith.units import MiB
 

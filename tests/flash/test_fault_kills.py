@@ -11,7 +11,7 @@ from faults.lane import Lane, needs_lane
 from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError, IOFailed
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 
 pytestmark = needs_lane
 SLOWED_US = 1500

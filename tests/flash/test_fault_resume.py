@@ -8,8 +8,8 @@ from faults.disks import BLOCK, dirty_disk, image_of, random_bytes
 from faults.lane import BODY, Lane, needs_lane
 from faults.writing import flash
 
-from imagesmith.flash.conduct import MOST_MENDED, Receipt
 from imagesmith.flash.devices import file_as_device
+from imagesmith.flash.writing import MOST_MENDED, Receipt
 from imagesmith.planning.flash import plan_flash
 from imagesmith.planning.resume import Written
 from imagesmith.units import MiB

@@ -14,8 +14,8 @@ from faults.lane import CARD_SIZE, IMAGE_SIZE, Lane, at_step, lane_image, names_
 from faults.writing import COMMAND, flash, surroundings
 
 from imagesmith.errors import DeviceRefused, ImagesmithError, IOFailed, NoSpace, ReadbackDiffers
-from imagesmith.flash.conduct import Receipt
 from imagesmith.flash.devices import file_as_device
+from imagesmith.flash.writing import Receipt
 from imagesmith.planning.flash import SourceImage, plan_flash
 from imagesmith.units import MiB
 

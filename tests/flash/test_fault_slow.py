@@ -17,7 +17,7 @@ from faults.writing import flash
 from imagesmith.errors import ImagesmithError, Interrupted, IOFailed
 from imagesmith.events import Event, Progress, StepStarted, Warned
 from imagesmith.flash.cards import Patience
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 from imagesmith.planning.flash import HEAD_SIZE, plan_flash
 from imagesmith.units import MiB
 

@@ -14,7 +14,7 @@ from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError, IOFailed, ReadbackDiffers
 from imagesmith.events import unheard
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 from imagesmith.planning.flash import plan_flash
 from imagesmith.units import KiB, MiB
 

@@ -10,7 +10,7 @@ from faults.lane import Lane, needs_lane
 from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 
 pytestmark = needs_lane
 LOST_WHOLE = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagesmith.events import Event, Noted, Warned, unheard
-from imagesmith.flash.conduct import Receipt
+from imagesmith.flash.writing import Receipt
 from imagesmith.model import Device, Digest
 from imagesmith.planning.flash import SourceImage, plan_flash
 from imagesmith.planning.receipt import CardRecord, FlashReceipt, Stretch, text
