@@ -188,17 +188,19 @@ def test_the_query_of_an_address_is_told_nowhere(
     server: Server, tmp_path: Path, image: Path, card: tuple[Path, str], end: str
 ) -> None:
     data = image.read_bytes()
-    url = server.url("/signed/pi.img?token=hunter2")
+    # The server keeps what earlier tests put there.
+    place = f"/signed-{end.replace(' ', '-')}/pi.img?token=hunter2"
+    url = server.url(place)
     if end == "good":
-        server.file("/signed/pi.img?token=hunter2", data)
+        server.file(place, data)
     elif end == "cut off":
-        server.on("/signed/pi.img?token=hunter2", lambda request: request.give(data[:-4096], Content_Encoding="gzip"))
+        server.on(place, lambda request: request.give(data[:-4096], Content_Encoding="gzip"))
     argv = [sys.executable, "-m", "imagesmith", "flash", "--yes", "--insecure-unverified", url, card[1]]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode == 0) == (end == "good"), done.stderr
     kept = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
     told = "\n".join((done.stdout, done.stderr, *kept))
-    assert "/signed/pi.img" in told
+    assert place.partition("?")[0] in told
     assert "hunter2" not in told
 
 
