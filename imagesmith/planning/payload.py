@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.model import Base, Documents, Materials, Node, Profile, Settings
-from imagesmith.planning.render import render
 
 USER_GROUPS = ("adm", "dialout", "plugdev", "sudo", "systemd-journal", "users", "video")
 """What the user may do beside its own: read logs, use serial lines and devices, become root."""
@@ -19,6 +18,9 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
 
     Raises UsageError for a base that the board does not have, and for values that no line can hold.
     """
+    # Here, since Jinja takes long to import, and commands that render nothing come through this module too.
+    from imagesmith.planning.render import render
+
     base = chosen_base(node, profile)
     fqdn = f"{node.name}.{node.domain}" if node.domain else ""
     user_data = render(
