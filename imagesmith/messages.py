@@ -19,7 +19,7 @@ Place = tuple[int, int]
 Promised = tuple[int, int, str]
 """Offset, size, sha256 in hex ("" where nobody promised one)."""
 Laid = tuple[int, int, int]
-"""A `ring.Piece`: offset in the image, offset in the slot, size."""
+"""Offset in the image, offset in the slot, size."""
 
 
 # -- conductor to feeder --------------------------------------------------------------------------

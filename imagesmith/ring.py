@@ -13,9 +13,9 @@ import json
 import mmap
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 from imagesmith import errors
 from imagesmith.units import MiB
@@ -24,14 +24,6 @@ SLOT = 4 * MiB
 """Bytes of one slot; pages, so fit for O_DIRECT."""
 MOST_LINE = 64 * MiB
 """A message names spans or pieces, each some 100 bytes; a map of a fragmented card has many."""
-
-
-class Piece(NamedTuple):
-    """`size` bytes that belong at byte `offset` of the image, and lie at byte `at` of their slot."""
-
-    offset: int
-    at: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +122,3 @@ def decode(line: bytes, understood: Vocabulary) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def pieces_of(plain: Iterable[Any]) -> tuple[Piece, ...]:
-    """Pieces as they came in a message, where they are bare tuples."""
-    return tuple(Piece(*piece) for piece in plain)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from imagesmith import ring, tools
+from imagesmith import tools
 from imagesmith.errors import ImagesmithError, ReadbackDiffers, UsageError
 from imagesmith.flash.link import AsyncLink
 from imagesmith.ring import SLOT, Failed, Link, Ring, vocabulary
@@ -111,4 +111,3 @@ def test_the_conductor_talks_to_several_at_once() -> None:
 
 def test_an_error_of_usage_is_one_of_ours() -> None:
     assert isinstance(Failed("UsageError", "x").as_error(), UsageError)
-    assert ring.pieces_of(((1, 2, 3),)) == (ring.Piece(1, 2, 3),)
