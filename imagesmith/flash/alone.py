@@ -116,12 +116,9 @@ class Alone:
         if self.state == verdict.UNTOUCHED or not within_s:
             return
         self._card.stop()
-        with contextlib.suppress(ImagesmithError, TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._card.drain(self._patience)
-                self._card.send(self._blanking)
-                answer = await self._card.answer(self._patience, lambda _: None, self.voice.silence)
-                self.state = verdict.UNKNOWN if getattr(answer, "places", ()) else verdict.BLANK
+        blank = await self._card.blank_last(self._blanking, self._patience, within_s, self.voice.silence)
+        if blank is not None:
+            self.state = verdict.BLANK if blank else verdict.UNKNOWN
 
     async def _answer(self) -> Done | Found:
         return await self._card.answer(self._patience, self.voice.tick, self.voice.silence)

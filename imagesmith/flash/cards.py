@@ -18,7 +18,7 @@ from imagesmith import tools
 from imagesmith.errors import ImagesmithError, IOFailed
 from imagesmith.flash.card_writer import STOP
 from imagesmith.flash.link import AsyncLink
-from imagesmith.messages import Done, Found, Laid, Leave, Tick
+from imagesmith.messages import Blank, Done, Found, Laid, Leave, Tick
 from imagesmith.model import Device
 from imagesmith.ring import Failed, Ring, vocabulary
 from imagesmith.units import align_up
@@ -138,6 +138,22 @@ class Card:
                 raise
             except ImagesmithError:
                 continue
+
+    async def blank_last(
+        self, blank: Blank, patience: Patience, within_s: float, on_silence: Callable[[float], None]
+    ) -> bool | None:
+        """Have a failed card blanked, after `stop` and all answers that it owes: whether it is blank now.
+
+        None when it did not answer in `within_s`, or only with an error.
+        """
+        with contextlib.suppress(ImagesmithError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.drain(patience)
+                self.send(blank)
+                found = await self.answer(patience, lambda _: None, on_silence)
+                assert isinstance(found, Found)
+                return not found.places
+        return None
 
     def lay(self, parts: Iterable[tuple[int, bytes]]) -> tuple[Laid, ...]:
         """Put (offset on the card, bytes) into the slot OWN, which only this card's writer sees; under 4 MiB in all."""

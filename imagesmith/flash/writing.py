@@ -10,7 +10,6 @@ bootable and wrong.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -318,13 +317,9 @@ class Writing:
         self._card.stop()
         if not within_s:
             return
-        with contextlib.suppress(ImagesmithError, TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._card.drain(self._patience)
-                self._card.send(_blanking(self._plan))
-                found = await self._card.answer(self._patience, lambda _: None, self._voice.silence)
-                assert isinstance(found, Found)
-                self.state = verdict.UNKNOWN if found.places else verdict.BLANK
+        blank = await self._card.blank_last(_blanking(self._plan), self._patience, within_s, self._voice.silence)
+        if blank is not None:
+            self.state = verdict.BLANK if blank else verdict.UNKNOWN
 
 
 def _sector_last(laid: Sequence[Laid], sector: int) -> Iterator[Laid]:
