@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sources.server import Server
+from sources.signing import Signer
 
 from imagesmith.sources.cache import Cache
 
@@ -26,6 +27,14 @@ def server(listening: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     listening.seen.clear()
     return listening
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
+    """Makes OpenPGP keys and signs with them; the tests that use it need gpg."""
+    made = Signer(tmp_path_factory.mktemp("gpg"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -27,13 +27,6 @@ pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg makes the t
 
 
 @pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    made = Signer(tmp_path_factory.mktemp("gpg"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def publisher(signer: Signer) -> str:
     return signer.make("publisher")
 

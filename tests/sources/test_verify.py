@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from imagesmith.sources.verify import check_signature
 TEXT = b"0123  image.img.xz\n"
 
 pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg makes the tests' keys")
-
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    made = Signer(tmp_path_factory.mktemp("gpg"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
