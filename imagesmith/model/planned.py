@@ -1,0 +1,117 @@
+"""What will be done: edits, promises, and the plan that holds all that decides an image's bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imagesmith.model.origins import Base, Digest
+from imagesmith.model.wanted import Architecture, Node, QemuMachine, Role
+from imagesmith.secret import SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """Content too large for a plan: a file of known digest, opened when it is applied."""
+
+    path: Path
+    digest: Digest
+    size: int
+
+
+Content = bytes | FileContent | SecretRef
+PartitionRole = Literal["boot", "esp", "root"]
+"""Where an edit goes. Paths are absolute inside that file system, `/` separated."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutFile:
+    partition: PartitionRole
+    path: str
+    content: Content
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureLine:
+    """The file has this line; added at the end when it is missing. The file is made when absent."""
+
+    partition: PartitionRole
+    path: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureToken:
+    """A word in a one-line file (cmdline.txt); every other word stays as and where it is."""
+
+    partition: PartitionRole
+    path: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDir:
+    """A directory, with its missing parents (0755 root)."""
+
+    partition: PartitionRole
+    path: str
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link at `path`, replacing a file or link that is there."""
+
+    partition: PartitionRole
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A file or link that must not be there; absent is fine."""
+
+    partition: PartitionRole
+    path: str
+
+
+Edit = PutFile | EnsureLine | EnsureToken | MakeDir | Link | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One thing that the first boot must bring about, checked against the guest's report.
+
+    `fact` is a key of the report (`hostname`, `unit.ssh.service`, `step.20-grow-root`), see docs/boot.md.
+    """
+
+    fact: str
+    relation: Literal["equals", "at_least", "present", "absent"]
+    value: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """All that decides the bytes of an image, before a byte is read. Its id is in `formats.canonical`."""
+
+    name: str
+    """Of the output: the node's or the profile's name."""
+    node: Node
+    role: Role
+    profile: str
+    board: str
+    architecture: Architecture
+    base: Base
+    edits: tuple[Edit, ...]
+    promises: tuple[Promise, ...]
+    machine: QemuMachine | None
+    epoch: int = 0
+    """Time that every written file bears; 0 = the base's own."""
+    schema: int = 1

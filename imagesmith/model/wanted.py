@@ -1,0 +1,144 @@
+"""What is wanted: a node, on a board, by a profile; and the texts and files that plans are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imagesmith.model.origins import Base
+
+Architecture = Literal["amd64", "arm64"]
+Role = Literal["server", "worker"]
+"""`server` runs the k3s control plane, `worker` is a k3s agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class QemuMachine:
+    """The emulated machine that stands in for a board, and what a pass on it does not prove."""
+
+    machine: Literal["q35", "virt", "raspi3b"]
+    cpu: str
+    cpus: int
+    memory: int
+    start: Literal["uefi", "kernel"]
+    """`uefi`: the image's own loader. `kernel`: kernel, initrd and device tree copied out of the image."""
+    disk: Literal["virtio", "sd"]
+    network: Literal["virtio", "usb", "none"]
+    console: str
+    """The kernel's name for the serial line, as ttyS0."""
+    dtb: str = ""
+    """Device tree's file name on the boot partition; empty = the machine brings its own."""
+    unproven: tuple[str, ...] = ()
+    deadline_s: int = 600
+    """For the whole first boot under emulation on two slow cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    name: str
+    title: str
+    architecture: Architecture
+    memory: int
+    bases: tuple[Base, ...]
+    machine: QemuMachine | None
+    """None where QEMU has nothing that resembles the board."""
+    roles: tuple[Role, ...]
+    """What the board is strong enough for."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How a node reaches the network. No address means DHCP."""
+
+    address: str = ""
+    """With prefix length, as 192.168.1.10/24."""
+    gateway: str = ""
+    nameservers: tuple[str, ...] = ()
+    mac: str = ""
+    """Lower-case, colons; empty = every wired interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a person sets for a node; every field can be given for the whole cluster and per node."""
+
+    user: str = "admin"
+    ssh_keys: tuple[str, ...] = ()
+    """Public keys, one OpenSSH line each."""
+    locale: str = "en_US.UTF-8"
+    timezone: str = "Etc/UTC"
+    keyboard: str = "us"
+    time_servers: tuple[str, ...] = ()
+    """Empty = the base's own."""
+    journal_max: int = 64 * 1024 * 1024
+    zram_percent: int = 50
+    """Compressed swap in memory, as a share of memory; 0 = none."""
+    watchdog_s: int = 15
+    """Hardware watchdog interval where there is one; 0 = off."""
+    sudo_nopasswd: bool = True
+    """The user is created without a password and logs in by key; sudo without one needs this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A board in a role, with one base chosen."""
+
+    name: str
+    title: str
+    board: Board
+    role: Role
+    base: str
+    """Name of the default among the board's bases."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Overrides of `Settings` fields."""
+
+    def base_named(self, name: str) -> Base | None:
+        return next((base for base in self.board.bases if base.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine: the host name it will have, its profile's name and what is particular to it."""
+
+    name: str
+    profile: str
+    base: str = ""
+    """Empty = the profile's default."""
+    network: Network = field(default_factory=Network)
+    settings: Settings = field(default_factory=Settings)
+    cluster: str = ""
+    """The cluster's name; empty = standalone, joins nothing."""
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    name: str
+    domain: str
+    nodes: tuple[Node, ...]
+    path: str = ""
+    """The inventory file it was read from."""
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Files that plans are made of, by name as `firstboot/steps/10-clock`, `cloud-init/user-data.j2`."""
+
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What is particular to one node, as the texts that its first boot reads. No secret is in them."""
+
+    user_data: bytes
+    meta_data: bytes
+    network_config: bytes
+    """cloud-init's three documents; the last one is netplan's format too."""
+    node_conf: bytes
+    """/etc/imagesmith/node.conf, lines of KEY='value'."""
