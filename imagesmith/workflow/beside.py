@@ -1,17 +1,19 @@
 """An image with what lies beside it: its block map, manifest and checksum list, each checked before it is believed.
 
-Called by `workflow.flash` and `workflow.verify`. Reads files, writes none.
+Also which file stands for an image that lies there packed and raw. Called by `workflow.source`, `workflow.unpack` and
+what is above them. Reads files, writes none.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from imagesmith.errors import ContentMalformed, DigestMismatch, ImagesmithError, IOFailed
+from imagesmith.events import Listener, Noted
 from imagesmith.formats import bmap, checksums, manifest
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import HEAD_SIZE, SourceImage
@@ -60,6 +62,33 @@ def look_beside(path: Path, named: Path | None = None, raw: tuple[int, bytes] | 
     image = SourceImage(path, known, head, block_map, digest)
     listed = sums_path if digest_in(sums, named) else None
     return Beside(image, record, sums, tuple(found for found in (listed, manifest_path, map_path) if found))
+
+
+def of_packed(found: Beside) -> Beside:
+    """What lies beside a packed file under a plain name, as Ubuntu's qcow2: the list promises it, not what it holds."""
+    return found if found.manifest else replace(found, image=replace(found.image, digest=None))
+
+
+def raw_name(path: Path) -> Path:
+    """Where a packed file's raw image is, or would be: beside it the map and manifest are looked for."""
+    return path.with_suffix("") if path.suffix in PACKED else path
+
+
+def preferred(path: Path, listener: Listener) -> Path:
+    """The file that stands for an image: the raw one beside a packed one where SHA256SUMS names both, else `path`.
+
+    As beside what was built: any other may be a part of it, an older one, or have been changed. Where both are there,
+    the one that is taken is told. Raises as `look_beside` does for SHA256SUMS.
+    """
+    raw = raw_name(path)
+    if raw == path or not path.is_file() or not raw.is_file():
+        return path
+    sums = sums_beside(path)
+    if digest_in(sums, path) and digest_in(sums, raw):
+        listener(Noted(f"{path.name} is packed; the raw {raw.name} beside it is used"))
+        return raw
+    listener(Noted(f"{path.name} is used, not {raw.name} beside it: no {SUMS} names both"))
+    return path
 
 
 def sums_beside(path: Path) -> tuple[checksums.ChecksumLine, ...]:

@@ -29,7 +29,6 @@ from imagesmith.planning.boot import (
     guest_argv,
     overlay_size,
 )
-from imagesmith.workflow.beside import look_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import chosen
 
@@ -62,8 +61,7 @@ def boot_named(request: Request, *, current_plan_id: CurrentPlanId, listener: Li
     older plan, or when nothing beside it says how to boot it.
     """
     with chosen(request.source, request.output_dir, current_plan_id, listener) as raw:
-        beside = look_beside(raw.path, raw.named)
-        manifest = beside.manifest
+        manifest = raw.beside().manifest
         if manifest is None:
             raise UsageError(
                 "no manifest lies beside it, which would say how to boot it and what to expect",

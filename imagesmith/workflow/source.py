@@ -10,18 +10,18 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from imagesmith.errors import ContentMalformed, IOFailed, UsageError
-from imagesmith.events import Listener, Noted
+from imagesmith.events import Listener
 from imagesmith.messages import Look, Looked
 from imagesmith.model import BlockMap, Digest
 from imagesmith.planning.flash import SourceImage
 from imagesmith.sources import content
 from imagesmith.sources.shown import shown
-from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside, sums_beside
+from imagesmith.workflow.beside import Beside, digest_in, look_beside, of_packed, preferred, raw_name, sums_beside
 from imagesmith.workflow.built import CurrentPlanId
 from imagesmith.workflow.chosen import image_named
 
@@ -59,8 +59,7 @@ class Opened:
         """What lies beside it; beside a pipe or an address no file does. Raises as `look_beside` does."""
         if self.path:
             found = look_beside(self.path, self.named, (looked.size, head))
-            plain = looked.format != "raw" and self.path == self.named and found.manifest is None
-            return replace(found, image=replace(found.image, digest=None)) if plain else found
+            return of_packed(found) if looked.format != "raw" and self.path == self.named else found
         size = looked.size or (self.block_map.image_size if self.block_map else 0)
         return Beside(SourceImage(self.named, size, head, self.block_map), None, (), ())
 
@@ -114,22 +113,15 @@ def opened(
 def opened_file(path: Path, listener: Listener, note: str = "", digest: str = "") -> Iterator[Opened]:
     """An image file, packed or not. `digest` is promised of it as it lies; else SHA256SUMS is asked for a packed one's.
 
-    The raw one beside a packed one is preferred where SHA256SUMS names both, as beside what was built: any other may be
-    a part of it, or have been changed. Raises UsageError, IOFailed; ContentMalformed, DigestMismatch for SHA256SUMS.
+    Without `digest` the raw one beside it may stand for it (`beside.preferred`). Raises UsageError, IOFailed;
+    ContentMalformed, DigestMismatch for SHA256SUMS.
     """
-    named = path.with_suffix("") if path.suffix in PACKED else path
-    if named != path and path.is_file() and not digest:
-        sums = sums_beside(path)
-        listed = digest_in(sums, path)
-        if listed and digest_in(sums, named) and named.is_file():
-            listener(Noted(f"{path.name} is packed; the raw {named.name} beside it is used"))
-            path = named
-        else:
-            digest = str(listed) if listed else ""
+    named = raw_name(path)
+    path = path if digest else preferred(path, listener)
     descriptor = _open(path)
     try:
-        if named == path and not digest and _is_packed(descriptor):
-            # Under a plain name, as Ubuntu's qcow2 is: the list promises this file, not what it holds.
+        if not digest and (named != path or _is_packed(descriptor)):
+            # The list promises this file; for a raw one `look_beside` knows it.
             listed = digest_in(sums_beside(path), path)
             digest = str(listed) if listed else ""
         yield Opened(Look(str(path), descriptor=descriptor, digest=digest), named, note, path)

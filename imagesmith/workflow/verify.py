@@ -22,10 +22,10 @@ from imagesmith.model import Device
 from imagesmith.planning.flash import SourceImage, Span, plan_flash, spans_of
 from imagesmith.planning.lived import Starts, life_of, looked_at
 from imagesmith.units import MiB, show_size
-from imagesmith.workflow.beside import PACKED, Beside, digest_in, look_beside
+from imagesmith.workflow.beside import PACKED
 from imagesmith.workflow.crew import hired
 from imagesmith.workflow.source import opened_file
-from imagesmith.workflow.unpack import raw_image
+from imagesmith.workflow.unpack import agrees_with_list, raw_image
 
 _CHUNK = 4 * MiB
 _CHECK = "check image"
@@ -46,8 +46,9 @@ def verify_image(path: Path, listener: Listener) -> Verified:
     beside the image that could speak for it.
     """
     with raw_image(path, listener) as raw:
-        beside = look_beside(raw.path, raw.named)
-        if not beside.found:
+        beside = raw.beside()
+        listed = _check_listed(raw.named)
+        if not beside.found and not listed:
             raise UsageError(
                 "nothing lies beside it to compare it with (SHA256SUMS, manifest, block map)",
                 where=str(raw.named),
@@ -56,8 +57,7 @@ def verify_image(path: Path, listener: Listener) -> Verified:
         with _opened(raw.path) as source:
             _check_image(beside.image, source, listener)
         facts = [f"agrees with {found.name}" for found in beside.found]
-        facts += _check_listed(raw.named, beside)
-        return Verified(raw.named, tuple(facts))
+        return Verified(raw.source, tuple(facts + listed))
 
 
 def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
@@ -87,7 +87,8 @@ def verify_device(path: Path, device_path: str, listener: Listener) -> Verified:
         )
     if found.places:
         raise _differing(found, image, device)
-    return Verified(source.named, (f"{device.path} holds {show_size(found.compared)} of it, read back uncached",))
+    held = f"{device.path} holds {show_size(found.compared)} of it, read back uncached"
+    return Verified(source.path or source.named, (held,))
 
 
 def _differing(found: Comparison, image: SourceImage, device: Device) -> ReadbackDiffers:
@@ -190,18 +191,11 @@ def _read_exactly(source: BinaryIO, offset: int, view: memoryview) -> None:
         done += step
 
 
-def _check_listed(path: Path, beside: Beside) -> list[str]:
+def _check_listed(path: Path) -> list[str]:
     """Packed copies of the image that SHA256SUMS names and that are there."""
-    facts = []
-    for packed in (path.with_name(path.name + ending) for ending in PACKED):
-        promised = digest_in(beside.sums, packed)
-        if promised is None or not packed.is_file():
-            continue
-        with packed.open("rb", buffering=0) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != promised.hex:
-            raise DigestMismatch(
-                f"its sha256 is {found}, promised is {promised.hex}", where=str(packed), hint="build it again"
-            )
-        facts.append(f"{packed.name} agrees with its checksum")
-    return facts
+    copies = (path.with_name(path.name + ending) for ending in PACKED)
+    return [
+        f"{packed.name} agrees with its checksum"
+        for packed in copies
+        if packed.is_file() and agrees_with_list(packed, "build it again")
+    ]
