@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesmith.events import Listener, Noted
@@ -20,6 +20,8 @@ from imagesmith.messages import OWN, Check, Compare, Deliver, Found, Laid, Open,
 from imagesmith.planning.flash import BOOT_SIZE, FlashPlan, delivery
 
 _CHECK = "check image"
+_AT_ONCE = 256
+"""So many withheld pieces fit into the slot OWN, whatever their sizes: a map of small blocks may have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,14 @@ class _Checking:
         await self._card.connect()
         await self._card_says(Open(writing=False))
         digests = await self._digest_image(feed, again)
-        image_size = (await digests.outcome).size
+        # No digest reaches across the border of what is withheld.
+        held = [(one.offset, one.size) for one in digests.digests if self._withheld.holds(one.offset)]
         spans = tuple(
             (one.offset, one.size, one.sha256) for one in digests.digests if not self._withheld.holds(one.offset)
         )
         total = sum(one.size for one in digests.digests)
         self._voice.begin("read back", self._card.path, sum(size for _, size, _ in spans))
-        places = list(await self._head_differs(image_size))
+        places = list(await self._head_differs(held))
         wrong = set((await self._card_says(Check(spans))).places)
         differing = tuple(span for span in spans if span[:2] in wrong)
         if differing and self._again:
@@ -135,20 +138,25 @@ class _Checking:
                 if first < last:
                     data[first - start : last - start] = memory[at + first - offset : at + last - offset]
 
-    async def _head_differs(self, image_size: int) -> tuple[Place, ...]:
-        """Compare tables and boot sector, as we would write them or as they are in the image.
+    async def _head_differs(self, held: Sequence[Place]) -> tuple[Place, ...]:
+        """Compare tables and boot sector: all that we would have written, or only what the image has.
 
-        `image_size` = as it was delivered: the plan may not have known it.
+        `held` = where the image has something to say of them: not behind its end, nor where its map is silent. Other
+        tools leave there what the card had, and without a table to move nothing tells whose card it is.
         """
-        version = self._withheld.final
-        spans = self._plan.withheld
         if self._plan.patches:
-            boot = self._card.lay([(0, self._withheld.source(0, BOOT_SIZE))])
-            if not (await self._card_says(Compare(OWN, boot))).places:
-                self._listener(
-                    Noted("the partition table's second copy is not at the card's end (written by another tool)")
-                )
-                version = self._withheld.source
-                spans = tuple(span for span in spans if span.offset < image_size)
-        laid = self._card.lay((span.offset, version(span.offset, span.size)) for span in spans)
-        return (await self._card_says(Compare(OWN, laid))).places
+            if await self._differ([place for place in held if place[0] < BOOT_SIZE], self._withheld.source):
+                whole = [(span.offset, span.size) for span in self._plan.withheld]
+                return await self._differ(whole, self._withheld.final)
+            self._listener(
+                Noted("the partition table's second copy is not at the card's end (written by another tool)")
+            )
+        return await self._differ(held, self._withheld.source)
+
+    async def _differ(self, places: Sequence[Place], version: Callable[[int, int], bytes]) -> tuple[Place, ...]:
+        found: list[Place] = []
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            laid = self._card.lay((offset, version(offset, size)) for offset, size in some)
+            found += (await self._card_says(Compare(OWN, laid))).places
+        return tuple(found)
