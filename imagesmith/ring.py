@@ -56,7 +56,12 @@ class Ring:
     def __init__(self, descriptor: int, count: int) -> None:
         self.descriptor = descriptor
         self.count = count
-        self._memory = memoryview(mmap.mmap(descriptor, count * SLOT))
+        self._map = mmap.mmap(descriptor, count * SLOT)
+        self._memory = memoryview(self._map)
+
+    def empty(self) -> None:
+        """Give the memory back to the system: all slots are zeros, for everybody who shares them."""
+        self._map.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
         """Let go of the descriptor; the memory goes with the last view of it, here and elsewhere."""

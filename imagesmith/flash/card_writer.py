@@ -1,9 +1,8 @@
 """The child process that has one card, and nothing else: it does what the conductor says, in order, and answers.
 
-Started by `flash.cards` as `python -m imagesmith.flash.card_writer DEVICE SOCKET RING OWN`, DEVICE as JSON of
-`model.Device`'s fields; under sudo it alone stays
-root. Touches the one device (or file) that it was started for. What it is told is in `messages`; it decides nothing,
-but for this: when the conductor is gone after the head was begun, the head is blanked again.
+Forked by `flash.card_writers`; under sudo only these two stay root. Touches the one device (or file) that it was
+started for. What it is told is in `messages`; it decides nothing, but for this: when the conductor is gone after the
+head was begun, the head is blanked again.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import signal
 import socket
-import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from imagesmith.errors import ImagesmithError, Interrupted
+from imagesmith.flash.eject import eject
 from imagesmith.flash.medium import CHUNK, Medium, open_for_reading, open_for_writing
+from imagesmith.flash.unmount import unmount
 from imagesmith.messages import (
     OWN,
     Blank,
@@ -124,9 +124,6 @@ class CardWriter:
         if not order.writing:
             return open_for_reading(self._device)
         if self._device.kind != "file":
-            # Here, since it needs modules that nothing else here does: there is one such process per card.
-            from imagesmith.flash.unmount import unmount
-
             # Is it still that card? What was put in meanwhile keeps its mounts.
             open_for_reading(self._device).close()
             unmount(self._device)
@@ -200,8 +197,6 @@ class CardWriter:
         self._card.close()
         if not wanted:
             return ""
-        from imagesmith.flash.eject import eject
-
         return eject(self._card.device)
 
     def _heed(self) -> None:
@@ -237,13 +232,11 @@ def _bug(error: Exception, path: str) -> ImagesmithError:
     )
 
 
-def main() -> None:
-    device, conversation, ring, own = sys.argv[1:]
-    # The terminal sends Ctrl-C to every process; what becomes of the card is the conductor's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    link = Link(socket.socket(fileno=int(conversation)), ORDERS)
-    CardWriter(Device(**json.loads(device)), link, Ring.at(int(ring)), Ring.at(int(own))).serve()
-
-
-if __name__ == "__main__":
-    main()
+def write_card(told: str, conversation: int, ring: int, own: int) -> None:
+    """Be the writer of a device, told as JSON, with three descriptors, until the conversation is over."""
+    device = Device(**json.loads(told))
+    with contextlib.suppress(OSError):
+        # For `ps` and `top`; all writers have the same command line. The kernel takes 15 letters.
+        Path("/proc/self/comm").write_text(f"card {Path(device.path).name}")
+    link = Link(socket.socket(fileno=conversation), ORDERS)
+    CardWriter(device, link, Ring.at(ring), Ring.at(own)).serve()

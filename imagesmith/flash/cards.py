@@ -1,6 +1,7 @@
-"""The conductor's side of a card writer: the child is started, given orders, watched while it does not answer, left.
+"""The conductor's side of a card writer: the child is begun, given orders, watched while it does not answer, left.
 
-Called by `flash.writing`, `flash.check` and `flash.alone`; made by `workflow.crew`, which gives up root after it.
+Called by `flash.writing`, `flash.check` and `flash.alone`; `Writers` are started by `workflow.crew`, which gives up root
+after it.
 Touches processes and sockets only.
 """
 
@@ -11,7 +12,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from imagesmith import tools
@@ -40,6 +41,7 @@ class Patience:
 
 PATIENT = Patience()
 _PAGE = 4096
+_ENDS_S = 0.5
 _TOLD = ("path", "name", "kind", "size", "logical_sector", "number", "diskseq", "bus", "removable")
 """What a card writer must know of its device; not its serial number, for others can read a process's arguments."""
 
@@ -58,28 +60,69 @@ class Stuck(IOFailed):
     """The card writer does not answer; its process can't even be ended while the kernel waits for the card."""
 
 
-class Card:
-    """One card writer, as the conductor sees it."""
+class Writers:
+    """The process that the writers of these devices, and of no others, are forked from: `flash.card_writers`."""
 
-    def __init__(self, device: Device, ring: Ring) -> None:
+    def __init__(self, devices: Sequence[Device]) -> None:
+        # Whole messages: a number, and with it descriptors.
+        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        told = [json.dumps({name: getattr(device, name) for name in _TOLD}) for device in devices]
+        argv = tools.own_argv("imagesmith.flash.card_writers", str(theirs.fileno()), *told)
+        with theirs:
+            # A session of its own: Ctrl-C at the terminal is for the conductor. Nor do writers get our output: one that
+            # is stuck would keep a pipe open that someone reads to its end.
+            self._process = tools.spawn(
+                argv, stdout=tools.DEVNULL, stderr=tools.DEVNULL, pass_fds=(theirs.fileno(),), new_session=True
+            )
+        self._ended: set[int] = set()
+
+    def begin(self, number: int, descriptors: Sequence[int]) -> None:
+        """Start the writer of the device with that number; each can be started once."""
+        # Where the process is gone, the conversation ends before it began: that is told like the end of a writer.
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._end, [str(number).encode()], descriptors)
+
+    def has_ended(self, number: int, until: float = 0.0) -> bool:
+        """Whether that writer's process is gone; waits for it until that time of the monotonic clock at most."""
+        while number not in self._ended:
+            self._end.settimeout(max(1e-6, until - time.monotonic()))
+            try:
+                words = self._end.recv(16)
+            except OSError:
+                words = b""
+            if not words:
+                return False
+            self._ended.add(int(words))
+        return True
+
+    def close(self) -> None:
+        """Let the process end; writers that are stuck go on without it."""
+        self._end.close()
+        with contextlib.suppress(tools.TimeoutExpired):
+            self._process.wait(_ENDS_S)
+
+
+class Card:
+    """One card writer, as the conductor sees it: `writers` start it, when its card's turn comes, as their `number`."""
+
+    def __init__(self, device: Device, ring: Ring, writers: Writers, number: int) -> None:
         self.path = device.path
         self.own = Ring.made(1)
-        self._end, theirs = socket.socketpair()
-        descriptors = (theirs.fileno(), ring.descriptor, self.own.descriptor)
-        told = json.dumps({name: getattr(device, name) for name in _TOLD})
-        argv = tools.own_argv("imagesmith.flash.card_writer", told, *map(str, descriptors))
-        with theirs:
-            # A session of its own: Ctrl-C at the terminal is for the conductor. Nor does it get our output: while it is
-            # stuck it would keep a pipe open that someone reads to its end.
-            self._process = tools.spawn(
-                argv, stdout=tools.DEVNULL, stderr=tools.DEVNULL, pass_fds=descriptors, new_session=True
-            )
+        self._ring = ring
+        self._writers = writers
+        self._number = number
+        self._begun = False
         self._link: AsyncLink | None = None
         self._owed = 0
         """Orders that have no answer yet."""
 
     async def connect(self) -> None:
-        self._link = await AsyncLink.over(self._end, _ANSWERS)
+        """Start the writer, and the conversation with it."""
+        end, theirs = socket.socketpair()
+        self._begun = True
+        with theirs:
+            self._writers.begin(self._number, (theirs.fileno(), self._ring.descriptor, self.own.descriptor))
+        self._link = await AsyncLink.over(end, _ANSWERS)
 
     def send(self, order: object) -> None:
         assert self._link, "connect first"
@@ -177,11 +220,14 @@ class Card:
             self._link.close()
             self._link = None
 
+    def is_gone(self, until: float = 0.0) -> bool:
+        """Whether the child, once left, has ended; waits for it until that time of the monotonic clock at most."""
+        return not self._begun or self._writers.has_ended(self._number, until)
+
     def part(self, until: float) -> None:
         """Forget the child: it notices. Waits for its end, until that time of the monotonic clock at most."""
         self.leave()
-        with contextlib.suppress(OSError):
-            self._end.close()
-        with contextlib.suppress(tools.TimeoutExpired):
-            self._process.wait(max(0, until - time.monotonic()))
+        if self.is_gone(until):
+            # Not before: one that is stuck must find the word to stop when it comes back.
+            self.own.empty()
         self.own.close()

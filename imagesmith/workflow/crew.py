@@ -1,13 +1,15 @@
 """The processes that write and read cards: a card writer per device, a feeder per image, and root given up in between.
 
-Called by `workflow.flash` and `workflow.verify`. Under sudo only the card writers stay root: they are started first,
-each for one device that the user named; then this process becomes the user behind sudo, for good, so that network,
-parsing and decompression of foreign bytes run as they would without sudo.
+Called by `workflow.flash`, `workflow.verify` and `workflow.overwriting`. Under sudo only the card writers stay root: the
+process that they are forked from is started first, for the devices that the user named and no others; then this process
+becomes the user behind sudo, for good, so that network, parsing and decompression of foreign bytes run as they would
+without sudo.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -17,15 +19,15 @@ from pathlib import Path
 
 from imagesmith import tools
 from imagesmith.errors import UsageError
-from imagesmith.flash.cards import Card
+from imagesmith.flash.cards import Card, Writers
 from imagesmith.flash.feed import Feed
 from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import Device
 from imagesmith.ring import Ring
 from imagesmith.tools import own_argv
 
-_SLOTS = 16
-"""All images together: 64 MiB of shared memory, used as far as it is needed; half of it where there are many cards."""
+_SLOTS = 12
+"""All images together: 48 MiB of shared memory, used as far as it is needed; half of it where there are many cards."""
 _LEAST = 4
 _PARTING_S = 0.5
 _MANY = 4
@@ -53,17 +55,21 @@ class Team:
 
 @contextlib.contextmanager
 def hired(teams: Sequence[Sequence[Device]]) -> Iterator[tuple[Team, ...]]:
-    """Start a card writer for every device, give up root, and part from the writers afterwards."""
-    few = sum(map(len, teams)) <= _MANY
+    """Start what card writers are forked from, give up root, and part from the writers afterwards."""
+    everybody = [device for devices in teams for device in devices]
+    few = len(everybody) <= _MANY
     slots = max(_LEAST, (_SLOTS if few else _SLOTS // 2) // max(1, len(teams)))
+    numbers = itertools.count()
     with contextlib.ExitStack() as stack:
+        writers = Writers(everybody)
+        stack.callback(writers.close)
         made = []
         for devices in teams:
             ring = Ring.made(slots)
             stack.callback(ring.close)
             cards: list[Card] = []
             stack.callback(_part, cards)
-            cards += (Card(device, ring) for device in devices)
+            cards += (Card(device, ring, writers, next(numbers)) for device in devices)
             made.append(Team(ring, tuple(cards)))
         user = behind_sudo()
         if user:

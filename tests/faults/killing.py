@@ -22,7 +22,7 @@ STEPS = ("blank", "write", "read back", "finish")
 BARRIERS = [(step, kind) for step in STEPS for kind in ("starts", "has finished")]
 Moment = tuple[str, str] | float
 """A barrier, or seconds after the first one."""
-CHILDREN = {"feeder": "imagesmith.sources.feeder", "card writer": "imagesmith.flash.card_writer"}
+CHILDREN = {"feeder": "imagesmith.sources.feeder", "card writers": "imagesmith.flash.card_writers"}
 
 
 def at(moment: Moment, act: Callable[[], object]) -> Callable[[Event], None]:
@@ -71,13 +71,19 @@ def flash_and_kill_child(plan: FlashPlan, child: str, moment: Moment) -> object:
 
 
 def children(name: str) -> list[int]:
-    """The processes that this one started (and that run) as `name` of CHILDREN."""
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if CHILDREN[name].encode() in Path("/proc", pid, "cmdline").read_bytes():
-                found.append(int(pid))
-    return found
+    """The processes that this one started as `name` of CHILDREN; as `card writer`, what `card writers` forked."""
+    if name == "card writer":
+        return [child for parent in children("card writers") for child in _started_by(parent)]
+    return [pid for pid in _started_by(os.getpid()) if CHILDREN[name].encode() in _command(pid)]
+
+
+def _started_by(pid: int) -> list[int]:
+    tasks = Path("/proc", str(pid), "task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    return Path("/proc", str(pid), "cmdline").read_bytes()
 
 
 def wait_until_free(device: str, within_s: float = 20) -> None:

@@ -26,7 +26,7 @@ CODE = """
 import json, os, sys
 from dataclasses import replace
 from pathlib import Path
-from imagesmith.events import unheard
+from imagesmith.events import StepStarted
 from imagesmith.flash.devices import list_devices
 from imagesmith.workflow.flash import Request, flash
 from imagesmith.workflow.jobs import AllNodes
@@ -38,15 +38,20 @@ def listed():
     return [replace(device, kind="disk", bus="usb", removable=True) for device in found]
 def ask(question):
     told["asks"] = os.geteuid()
-    told["writers"] = sorted(os.stat(f"/proc/{child}").st_uid for child in children() if "card_writer" in words(child))
-    told["feeders"] = sorted(os.stat(f"/proc/{child}").st_uid for child in children() if "feeder" in words(child))
     return "yes"
-def children():
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-def words(child):
-    return Path(f"/proc/{child}/cmdline").read_text()
+def listener(event):
+    if isinstance(event, StepStarted) and event.step == "blank":
+        (source,) = owners("card_writers", children())
+        told["writers"] = sorted([source, *owners("card_writers", children(named("card_writers", children())[0]))])
+        told["feeders"] = owners("feeder", children())
+def owners(word, pids):
+    return [os.stat(f"/proc/{pid}").st_uid for pid in named(word, pids)]
+def named(word, pids):
+    return [pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text()]
+def children(pid=os.getpid()):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 request = Request(AllNodes(), Path("out"), eject=False)
-outcomes = flash(request, ask=ask, current_plan_id=current_plan_id, listener=unheard, listed=listed)
+outcomes = flash(request, ask=ask, current_plan_id=current_plan_id, listener=listener, listed=listed)
 print(json.dumps({**told, "outcomes": [outcome.record.outcome for outcome in outcomes], "ends": os.geteuid()}))
 """
 
@@ -91,7 +96,7 @@ def test_root_lists_the_cards_and_the_user_behind_sudo_does_the_rest(open_folder
     assert done.returncode == 0, done.stderr
     user = NOBODY.pw_uid
     assert json.loads(done.stdout) == {
-        "lists": 0, "asks": user, "writers": [0, 0], "feeders": [user, user],
+        "lists": 0, "asks": user, "writers": [0, 0, 0], "feeders": [user, user],
         "outcomes": ["verified", "verified"], "ends": user,
     }  # fmt: skip
     assert {path.stat().st_uid for path in (shop.out / "receipts").iterdir()} == {user}
