@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import settings
-from sources.conftest import signer  # noqa: F401
+from publishers.fixtures import signer  # noqa: F401
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

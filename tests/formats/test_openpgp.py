@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sources.signing import Signer
+from publishers.signing import Signer
 
 from imagesmith import resources
 from imagesmith.errors import ContentMalformed

@@ -1,40 +1,16 @@
-"""What the tests of sources share: the loopback server, a cache of their own, disk images of random bytes."""
+"""What the tests of sources share: a publisher, a cache of their own, disk images of random bytes."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sources.server import Server
-from sources.signing import Signer
+from publishers.fixtures import listening, publisher, server, signer
 
 from imagesmith.sources.cache import Cache
 
-
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def server(listening: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, trusted as a private CA is; requests go to it directly whatever proxy the machine has."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(listening.ca))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    listening.seen.clear()
-    return listening
-
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    """Makes OpenPGP keys and signs with them; the tests that use it need gpg."""
-    made = Signer(tmp_path_factory.mktemp("gpg"))
-    yield made
-    made.close()
+__all__ = ["cache", "image", "listening", "publisher", "server", "signer"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from feeding import PACKERS, Feeding, feeding
-from server import Server, breaking_off, honest, slowly
+from publishers.server import Server, breaking_off, honest, slowly
 
 from imagesmith.errors import ContentMalformed, DigestMismatch, SourceUnreachable
 from imagesmith.messages import Batch, Deliver, Look

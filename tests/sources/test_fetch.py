@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server import Request, Server, breaking_off, honest, slowly
+from publishers.server import Request, Server, breaking_off, honest, slowly
 
 from imagesmith.errors import ContentMalformed, IOFailed, SourceUnreachable
 from imagesmith.sources.fetch import Patience, fetch, fetch_small

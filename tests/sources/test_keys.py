@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from server import Request, Server
-from signing import Signer
+from publishers.server import Request, Server
+from publishers.signing import Signer
 
 from imagesmith.errors import ContentMalformed, SignatureInvalid, SourceUnreachable
 from imagesmith.formats.openpgp import public_keys
@@ -24,11 +24,6 @@ from imagesmith.units import MiB
 
 QUICK = Patience(attempts=2, pause_s=0.01, connect_s=2, stall_s=0.5)
 pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg makes the tests' keys")
-
-
-@pytest.fixture(scope="module")
-def publisher(signer: Signer) -> str:
-    return signer.make("publisher")
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import lzma
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from server import Request, Server, breaking_off, honest, slowly
-from signing import Signer
+from publishers.server import Request, Server, breaking_off, honest, slowly
+from publishers.signing import Signer
 
 from imagesmith.errors import (
     ContentMalformed,
@@ -41,20 +39,6 @@ QUICK = Patience(attempts=2, pause_s=0.01, connect_s=2, stall_s=0.5)
 @pytest.fixture
 def packed(image: bytes) -> bytes:
     return lzma.compress(image, preset=0)
-
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    if not shutil.which("gpg"):
-        pytest.skip("gpg makes the tests' keys")
-    made = Signer(tmp_path_factory.mktemp("gpg"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def publisher(signer: Signer) -> str:
-    return signer.make("images")
 
 
 def _http(source: HttpSource, cache: Cache, insecure: bool = False, keyrings: Path | None = None) -> ObtainedBase:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from signing import Signer
+from publishers.signing import Signer
 
 from imagesmith.errors import SignatureInvalid
 from imagesmith.sources.verify import check_signature
@@ -15,11 +15,6 @@ from imagesmith.sources.verify import check_signature
 TEXT = b"0123  image.img.xz\n"
 
 pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg makes the tests' keys")
-
-
-@pytest.fixture(scope="module")
-def publisher(signer: Signer) -> str:
-    return signer.make("publisher")
 
 
 def _check(data: bytes, signature: bytes, keyring: Path, pinned: str, folder: Path) -> str:

@@ -1,6 +1,6 @@
-"""The small base and the workshop of tests/building.py, and the loopback server of tests/sources."""
+"""The small base and the workshop of tests/building.py, and the loopback server of tests/publishers."""
 
 from building import base_disk, built, shop
-from sources.conftest import listening, server
+from publishers.fixtures import listening, server
 
 __all__ = ["base_disk", "built", "listening", "server", "shop"]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from faults.disks import call, dirty_disk, loop_device, make_image, map_of, needs_root
-from sources.server import Server
+from publishers.server import Server
 
 from imagesmith.errors import DigestMismatch, ImagesmithError, SourceUnreachable, UsageError
 from imagesmith.events import Noted, Warned, unheard
