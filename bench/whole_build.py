@@ -26,7 +26,7 @@ base: bench
 _BASE = """\
 schema: 1
 name: bench
-family: debian-cloud
+family: debian-generic
 file:
   path: {path}
 """

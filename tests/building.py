@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from image.made_disks import PI_FILES, Disk, MiB, assemble, make_ext4, make_fat, make_tree
+from image.made_disks import PI_FILES, Disk, MiB, assemble, make_ext4, make_fat, make_tree, tool
 
 from imagesmith.cli.main import group, run
 
@@ -137,8 +137,10 @@ class Workshop:
         assert listed | {"SHA256SUMS"} == set(files)
         return files
 
-    def profile(self, *, family: str = "debian-cloud", path: str = "base.img", more: str = "") -> Path:
-        """Write ./mine.yaml anew, and the same for an inventory into profiles/."""
+    def profile(self, *, family: str = "debian-generic", path: str = "base.img", more: str = "") -> Path:
+        """Write ./mine.yaml anew, and the same for an inventory into profiles/; the base is made to look its family."""
+        if family == "raspios-cloudinit":
+            make_raspberry(self.disk)
         text = PROFILE.format(family=family, path=path) + more
         (self.folder / "mine.yaml").write_text(text)
         (self.folder / "profiles").mkdir(exist_ok=True)
@@ -165,6 +167,14 @@ class Workshop:
         assert done.out == ""
         assert self.leftovers() == []
         return done
+
+
+def make_raspberry(disk: Disk) -> None:
+    """What tells Raspberry Pi OS from other systems, put into a base."""
+    marks = disk.path.with_name("mark")
+    marks.write_text("#cloud-config\n")
+    tool("debugfs", "-w", "-R", f"write {marks} etc/rpi-issue", f"{disk.path}?offset={disk.offsets['root']}")
+    tool("mcopy", "-o", "-i", f"{disk.path}@@{disk.offsets['boot']}", marks, "::user-data")
 
 
 def small_disk(folder: Path) -> Disk:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from imagesmith.errors import UsageError
 from imagesmith.families.armbian import Armbian
 from imagesmith.families.debian import Debian
-from imagesmith.families.debian_cloud import DebianCloud
+from imagesmith.families.debian_cloud import DebianGeneric, UbuntuCloud
 from imagesmith.families.family import Family
 from imagesmith.families.raspios import RaspiosCloudinit
 
-FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (Armbian(), Debian(), DebianCloud(), RaspiosCloudinit())
-}
+_ALL: tuple[Family, ...] = (Armbian(), Debian(), DebianGeneric(), RaspiosCloudinit(), UbuntuCloud())
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
 
 def family_named(name: str) -> Family:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from imagesmith.families.family import Given
+from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import enabled, first_boot, locale_source
 from imagesmith.families.promises import first_boot_promises
-from imagesmith.model import Edit, EnsureLine, Link, Node, Promise, PutFile, Remove
+from imagesmith.model import Base, Edit, EnsureLine, Link, Node, Promise, PutFile, Remove
 
 _SSHD = b"PasswordAuthentication no\nPermitRootLogin no\n"
 
@@ -21,6 +23,14 @@ class Armbian:
     name = "armbian"
     wired = "wired"
     proven = "not booted yet"
+    facts: Mapping[str, str] = {"environment": "/boot/armbianEnv.txt"}
+    clues: tuple[Clue, ...] = (("root", "/etc/armbian-release"), ("root", "/boot/armbianEnv.txt"))
+
+    def claims(self, found: Findings) -> str:
+        return "it has /etc/armbian-release" if found.has("root", "/etc/armbian-release") else ""
+
+    def objections(self, found: Findings, base: Base) -> tuple[str, ...]:
+        return ()
 
     def edits(self, given: Given) -> tuple[Edit, ...]:
         return (

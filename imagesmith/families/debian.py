@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from imagesmith.families.family import Given
+from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import cgroup_words, cloud_init, enabled, first_boot, locale_source
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import Base, DebianSource, Edit, Promise, Remove
@@ -18,7 +21,19 @@ class Debian:
     # cloud-init's renderer for systemd-networkd overlooks `match: name` and takes this for the interface's name,
     # which may be a pattern.
     wired = "e*"
+    facts: Mapping[str, str] = {}
+    clues: tuple[Clue, ...] = (("root", "/usr/bin/cloud-init"), ("root", "/usr/sbin/netplan"))
     proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt and raspi3b"
+
+    def claims(self, found: Findings) -> str:
+        # The vendors' images of Debian and of what comes from it have netplan, or no cloud-init.
+        own = found.os_release.get("ID") == "debian" and found.has("root", "/usr/bin/cloud-init")
+        return (
+            "Debian with cloud-init and without netplan" if own and not found.has("root", "/usr/sbin/netplan") else ""
+        )
+
+    def objections(self, found: Findings, base: Base) -> tuple[str, ...]:
+        return ()
 
     def edits(self, given: Given) -> tuple[Edit, ...]:
         return (

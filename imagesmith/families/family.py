@@ -1,10 +1,12 @@
-"""What every operating-system family can tell: the edits that make its image a node's, and what its boot promises."""
+"""What every operating-system family can tell: what its images look like, and what makes one of them a node's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from imagesmith.families.findings import Clue, Findings
 from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Promise
 
 
@@ -37,6 +39,29 @@ class Family(Protocol):
         """What of it has been booted, one clause for `profiles show`."""
         ...
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a base may say otherwise under `facts`, as file names, with what is taken where it does not."""
+        ...
+
+    @property
+    def clues(self) -> tuple[Clue, ...]:
+        """The paths in an image that `claims` and `objections` ask for."""
+        ...
+
+    def claims(self, found: Findings) -> str:
+        """What shows that an image is of this family, one clause; empty when it is not. Exactly one family claims."""
+        ...
+
+    def objections(self, found: Findings, base: Base) -> tuple[str, ...]:
+        """What in an image of this family the edits would not fit, each a clause that says what was found."""
+        ...
+
     def edits(self, given: Given) -> tuple[Edit, ...]: ...
 
     def promises(self, given: Given) -> tuple[Promise, ...]: ...
+
+
+def fact(family: Family, base: Base, name: str) -> str:
+    """A fact as the base says it, else as the family takes it."""
+    return base.facts.get(name, family.facts[name])

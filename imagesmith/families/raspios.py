@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from imagesmith.families.family import Given
+from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import cgroup_words, enabled, first_boot, locale_source, seed
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
-from imagesmith.model import Edit, Promise, PutFile
+from imagesmith.model import Base, Edit, Promise, PutFile
 
 
 class RaspiosCloudinit:
@@ -15,6 +18,16 @@ class RaspiosCloudinit:
     name = "raspios-cloudinit"
     wired = "wired"
     proven = "not booted yet"
+
+    facts: Mapping[str, str] = {"cmdline": "/cmdline.txt"}
+    clues: tuple[Clue, ...] = (("root", "/etc/rpi-issue"), ("boot", "/user-data"), ("boot", "/cmdline.txt"))
+
+    def claims(self, found: Findings) -> str:
+        seeded = found.has("root", "/etc/rpi-issue") and found.has("boot", "/user-data")
+        return "it has /etc/rpi-issue, and user-data on the boot partition" if seeded else ""
+
+    def objections(self, found: Findings, base: Base) -> tuple[str, ...]:
+        return ()
 
     def edits(self, given: Given) -> tuple[Edit, ...]:
         return (

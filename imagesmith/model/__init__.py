@@ -24,6 +24,7 @@ from imagesmith.model.origins import (
     Digest,
     DiskLayout,
     FileSource,
+    Follow,
     HttpSource,
     PartitionSpec,
     Signature,
@@ -55,6 +56,7 @@ from imagesmith.model.wanted import (
     QemuMachine,
     Role,
     Settings,
+    Wifi,
 )
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "FileContent",
     "FileSource",
     "FileSystem",
+    "Follow",
     "HttpSource",
     "Image",
     "Link",
@@ -99,4 +102,5 @@ __all__ = [
     "Settings",
     "Signature",
     "Source",
+    "Wifi",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -45,6 +46,17 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """A publisher's index, which tells what its newest files are, and which of them is meant."""
+
+    publisher: Literal["raspberrypi", "armbian", "ubuntu", "debian"]
+    index: str
+    """URL."""
+    choose: Mapping[str, str] = field(default_factory=dict)
+    """What picks the entry, by words of that publisher's index: `name`, `release`, `variant` ..."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSource:
     """A publisher's file. Trusted by `digest`, else by signed `checksums`; else refused."""
 
@@ -59,6 +71,10 @@ class HttpSource:
     signature: Signature | None = None
     released: int = 0
     """When the publisher made it; becomes the image's epoch. 0 when unknown."""
+    follow: Follow | None = None
+    """Where `update` finds the newest file; None = the address itself leads there."""
+    unchecked: bool = False
+    """The digest was taken from a list that nobody vouched for: the signature must hold too before the first use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +133,7 @@ class Base:
     source: Source
     min_root: int = 0
     """The root partition is grown, offline, to at least this."""
+    releases: tuple[str, ...] = ()
+    """Codenames (VERSION_CODENAME of os-release) that the profile was made for; empty = any."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What this image has otherwise than its family takes for granted, see `Family.facts`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imagesmith.model.origins import Base
+from imagesmith.secret import SecretRef
 
 Architecture = Literal["amd64", "arm64"]
 Role = Literal["server", "worker"]
@@ -49,6 +50,18 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
+class Wifi:
+    """A wireless network that a node joins beside its wire."""
+
+    ssid: str
+    country: str
+    """Two letters, ISO 3166: which channels the radio may use."""
+    key: SecretRef | None = None
+    """The passphrase; None = an open network."""
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """How a node reaches the network. No address means DHCP."""
 
@@ -58,6 +71,8 @@ class Network:
     nameservers: tuple[str, ...] = ()
     mac: str = ""
     """Lower-case, colons; empty = every wired interface."""
+    wifi: Wifi | None = None
+    """None = by wire only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,8 @@ class Settings:
     """Compressed swap in memory, as a share of memory; 0 = none."""
     watchdog_s: int = 15
     """Hardware watchdog interval where there is one; 0 = off."""
+    serial_console: bool = False
+    """A console on the board's serial port, for when the network is dead."""
     sudo_nopasswd: bool = True
     """The user is created without a password and logs in by key; sudo without one needs this."""
 

@@ -42,12 +42,21 @@ def read_base(fields: Fields) -> Base:
         where = fields.line_of(written[1]) if written else fields.line
         fields.place.complain(where, f"a base has exactly one of the keys http, file and debian; {found}")
     source: Source = next((source for source in sources.values() if source is not None), _NOWHERE)
+    family = fields.need("family", choice(*FAMILIES), "")
     return Base(
         name=fields.need("name", text(names.profile_name), ""),
-        family=fields.need("family", choice(*FAMILIES), ""),
+        family=family,
         source=source,
         min_root=fields.take("min_root", size, 0),
+        releases=fields.take_all("releases", text(names.word)),
+        facts=fields.take("facts", table(lambda inner: _facts(inner, family)), {}),
     )
+
+
+def _facts(fields: Fields, family: str) -> dict[str, str]:
+    """What the family knows to be different from image to image; other words are unknown keys."""
+    known = FAMILIES[family].facts if family in FAMILIES else {}
+    return {name: written for name in known if (written := fields.take(name, text(), None)) is not None}
 
 
 def _http(fields: Fields) -> HttpSource:

@@ -33,6 +33,7 @@ SETTINGS: Mapping[str, Kind[Any]] = {
     "journal_max": size,
     "zram_percent": integer(0, 200),
     "watchdog_s": integer(0, 3600),
+    "serial_console": boolean,
     "sudo_nopasswd": boolean,
 }
 

@@ -14,11 +14,13 @@ from typing import Literal
 from imagesmith import RELEASED, __version__, tools
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted, Warned
+from imagesmith.families.recognise import all_clues, check
 from imagesmith.formats import bmap, manifest, spdx
 from imagesmith.formats.canonical import plan_id, to_plain
 from imagesmith.formats.manifest import AppliedEdit, BaseRecord, ImageRecord, Manifest
 from imagesmith.image.allocation import used_ranges
 from imagesmith.image.apply import apply
+from imagesmith.image.findings import gather
 from imagesmith.image.grow import grow_root
 from imagesmith.image.raw import RawImage
 from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource, Image, ObtainedBase
@@ -153,6 +155,8 @@ def _edit(
 ) -> tuple[tuple[AppliedEdit, ...], tuple[tuple[int, int], ...]]:
     """The raw image, grown and edited; what was done, and the bytes in use as (start, end)."""
     listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
+    with RawImage(base.path, writable=False) as untouched:
+        check(gather(untouched, all_clues()), build_plan.base, build_plan.architecture)
     with RawImage.copy_of(base.path, raw_path, listener) as raw:
         if build_plan.base.min_root:
             grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)

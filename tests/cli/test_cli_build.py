@@ -212,8 +212,8 @@ def on_path(name: str) -> str | None:
 @pytest.mark.parametrize(
     ("family", "root", "compress", "programs"),
     [
-        ("debian-cloud", "4MiB", "zst", {"debugfs", "e2fsck", "mdir", "libzstd"}),
-        ("debian-cloud", "32MiB", "xz", {"debugfs", "e2fsck", "mdir", "resize2fs", "xz"}),
+        ("debian-generic", "4MiB", "zst", {"debugfs", "e2fsck", "mdir", "mtype", "libzstd"}),
+        ("debian-generic", "32MiB", "xz", {"debugfs", "e2fsck", "mdir", "mtype", "resize2fs", "xz"}),
         ("raspios-cloudinit", "4MiB", "none", {"debugfs", "e2fsck", "fsck.fat", "mcopy", "mdir", "mtype"}),
     ],
 )

@@ -74,6 +74,9 @@ def make_tree(folder: Path) -> Path:
     (folder / "etc/os-release").write_text('ID=debian\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n')
     (folder / "etc/hostname").write_text("base\n")
     (folder / "etc/fstab").write_text("LABEL=rootfs / ext4 defaults 0 1\n")
+    for name in ("usr/bin/cloud-init", "usr/sbin/netplan", "usr/lib/ld-linux-aarch64.so.1"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(noise(1000))
     (folder / "usr/lib/noise").write_bytes(noise(3 * MiB))
     (folder / "lib").symlink_to("usr/lib")
     (folder / "var/run").symlink_to("/run")

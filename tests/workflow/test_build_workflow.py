@@ -144,13 +144,13 @@ def make_small_tree(folder: Path) -> Path:
 
 def test_a_full_fat_is_told(shop: Workshop) -> None:
     """A Raspberry Pi image, whose node data goes to the FAT."""
+    shop.profile(family="raspios-cloudinit")
     fat = shop.disk.extract("boot", shop.folder / "boot.fat")
     free = int(tool("mdir", "-i", fat, "::").splitlines()[-2].replace(" ", "").replace("bytesfree", ""))
     local = random_file(shop.folder / "filler", 0)
     local.write_bytes(noise(free))
     tool("mcopy", "-i", fat, local, "::filler.bin")
     shop.disk.patch(shop.disk.offsets["boot"], fat.read_bytes())
-    shop.profile(family="raspios-cloudinit")
     shop.refused(11, "partition 1")
 
 

@@ -54,7 +54,7 @@ def lock_path(tmp_path: Path) -> Path:
 def published(url: str, data: bytes) -> Wanted:
     """A Pi whose base is that file, of known digest."""
     found = wanted(TargetChoice("rpi4-worker", no_cluster=True))
-    base = Base("published", "debian-cloud", HttpSource(url, digest=Digest.of(data)))
+    base = Base("published", "debian-generic", HttpSource(url, digest=Digest.of(data)))
     return replace(found, base=base, profile=replace(found.profile, board=replace(found.profile.board, bases=(base,))))
 
 
@@ -163,7 +163,7 @@ def test_what_nobody_vouches_for_is_pinned_only_when_that_is_asked_for(
 
 def test_a_local_file_has_no_publisher_to_ask(tmp_path: Path, cache: Cache, lock_path: Path) -> None:
     found = wanted(TargetChoice("rpi4-worker", no_cluster=True))
-    local = replace(found, base=Base("local", "debian-cloud", FileSource(str(tmp_path / "base.img"))))
+    local = replace(found, base=Base("local", "debian-generic", FileSource(str(tmp_path / "base.img"))))
     assert update(local, lock_path, cache) == ()
     assert not lock_path.exists()
 
