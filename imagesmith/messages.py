@@ -76,6 +76,8 @@ class Looked:
     """How many bytes lie in slot 0: as many as were there, at most 1 MiB."""
     again: bool
     """Whether Deliver can be said more than once."""
+    memory: int = 0
+    """Bytes that unpacking takes at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """The process that card writers are forked from: one interpreter that all share, one process for each card.
 
-Started by `flash.cards` as `python -m imagesmith.flash.card_writers SOCKET DEVICE...`, DEVICE as JSON of `model.Device`'s
-fields; root under sudo. It is told a device's number, with the three descriptors that its writer gets, and answers with
-the same number when that writer has ended. Each device gets one writer, no other device gets any: they are fixed when
-this process is started. It has one thread, opens nothing, and keeps nothing of what it hands over; when the conductor
-is gone it ends, and the writers go on without it.
+Started by `flash.cards` as `python -m imagesmith.flash.card_writers SOCKET DEVICE...`, DEVICE as JSON of
+`model.Device`'s fields; root under sudo. It is told a device's number, with the three descriptors that its writer gets,
+and answers with the same number when that writer has ended. Each device gets one writer, and no other device gets any:
+they are fixed when this process is started. It has one thread, opens nothing, and keeps nothing of what it hands over.
+When the conductor is gone it ends, and the writers go on without it.
 """
 
 from __future__ import annotations

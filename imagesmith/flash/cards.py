@@ -1,8 +1,7 @@
 """The conductor's side of a card writer: the child is begun, given orders, watched while it does not answer, left.
 
-Called by `flash.writing`, `flash.check` and `flash.alone`; `Writers` are started by `workflow.crew`, which gives up root
-after it.
-Touches processes and sockets only.
+Called by `flash.writing`, `flash.check` and `flash.alone`; `Writers` are started by `workflow.crew`, which gives up
+root after it. Touches processes and sockets only.
 """
 
 from __future__ import annotations
@@ -222,12 +221,14 @@ class Card:
 
     def is_gone(self, until: float = 0.0) -> bool:
         """Whether the child, once left, has ended; waits for it until that time of the monotonic clock at most."""
-        return not self._begun or self._writers.has_ended(self._number, until)
+        if self._begun and not self._writers.has_ended(self._number, until):
+            return False
+        # Not before: one that is stuck must find the word to stop when it comes back.
+        self.own.empty()
+        return True
 
     def part(self, until: float) -> None:
         """Forget the child: it notices. Waits for its end, until that time of the monotonic clock at most."""
         self.leave()
-        if self.is_gone(until):
-            # Not before: one that is stuck must find the word to stop when it comes back.
-            self.own.empty()
+        self.is_gone(until)
         self.own.close()

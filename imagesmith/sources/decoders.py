@@ -27,6 +27,7 @@ PIECE = MiB
 _FEED = 256 * 1024
 _ZST_WINDOW_LOG = 27
 """128 MiB: what `zstd --ultra --long` makes, and what fits the memory budget."""
+MOST_WINDOW = 1 << _ZST_WINDOW_LOG
 _FAULTS = (lzma.LZMAError, zlib.error, zstd.ZstdError, OSError, EOFError, ValueError)
 
 
@@ -166,7 +167,7 @@ def _malformed(name: Format, error: Exception) -> ContentMalformed:
         )
     if isinstance(error, zstd.ZstdError) and "indow" in str(error):
         return ContentMalformed(
-            f"the zst data needs a window of more than {show_size(1 << _ZST_WINDOW_LOG)}",
+            f"the zst data needs a window of more than {show_size(MOST_WINDOW)}",
             hint="pack the image again without --long",
         )
     return ContentMalformed(f"the {name} data is damaged: {error}", hint="fetch or copy it again")

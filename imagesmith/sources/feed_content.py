@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from imagesmith.model import Digest
 from imagesmith.ring import SLOT
 from imagesmith.sources import qcow2, zst_frame
 from imagesmith.sources.content import HEAD, Format, detect
-from imagesmith.sources.decoders import decode
+from imagesmith.sources.decoders import MOST_WINDOW, decode
 from imagesmith.sources.decompress import Guard
 from imagesmith.sources.feed_file import File, Pipe, check_digest
 from imagesmith.sources.feed_slots import Filler, Slots
@@ -35,6 +35,9 @@ MEMORY = 72 * MiB
 MOST = 4096 * GiB
 """No image expands to more. The card's own size is the limit that matters, and the conductor knows it."""
 _ZEROS = bytes(SLOT)
+_LITTLE = 8 * MiB
+"""What a decoder with a small dictionary takes, and the pieces on their way."""
+_MEMORY_OF: Mapping[Format, int] = {"xz": MEMORY + _LITTLE, "zst": MOST_WINDOW + _LITTLE}
 
 Begin = Callable[[], tuple[Iterator[bytes], Counting]]
 """Decoding from the start: pieces, and the count of packed bytes that were read for them."""
@@ -48,6 +51,8 @@ class Content(Protocol):
     """Of the raw image; 0 = not known before its end."""
     again: bool
     """Whether it can be delivered more than once."""
+    memory: int
+    """Bytes that unpacking takes at most."""
 
     def head(self, most: int) -> bytes:
         """The raw image's first bytes, all or so many. Called once, before `deliver`."""
@@ -99,7 +104,9 @@ def _from_the_start(name: Format, file: File) -> Content:
         return decode(name, counting, memory=MEMORY), counting
 
     size = zst_frame.raw_size_of(file.descriptor, file.size) if name == "zst" else 0
-    return Serial(name, begin, file.name, size=size, check=file.check, again=True)
+    # The window is that of the first frame: only where there is no other one does it tell.
+    memory = min(zst_frame.window_of(file.descriptor), MOST_WINDOW) + _LITTLE if size else 0
+    return Serial(name, begin, file.name, size=size, memory=memory, check=file.check, again=True)
 
 
 def of_stream(reader: Reader, where: str, digest: str) -> Content:
@@ -124,6 +131,7 @@ def of_stream(reader: Reader, where: str, digest: str) -> Content:
 class RawFile:
     format: Format = "raw"
     again = True
+    memory = 0
 
     def __init__(self, file: File) -> None:
         self._file = file
@@ -167,12 +175,14 @@ class Serial:
         where: str,
         *,
         size: int = 0,
+        memory: int = 0,
         again: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.format = name
         self.size = size
         self.again = again
+        self.memory = memory or _MEMORY_OF.get(name, _LITTLE)
         self._where = where
         self._begin = begin
         self._check = check
@@ -206,6 +216,7 @@ class Serial:
 class Qcow2:
     format: Format = "qcow2"
     again = True
+    memory = _LITTLE
 
     def __init__(self, file: File) -> None:
         self._file = file

@@ -48,7 +48,7 @@ class Fetched:
         self._begun.wait()
         with self._judged():
             self._content = self._opened()
-        self.format, self.size = self._content.format, self._content.size
+        self.format, self.size, self.memory = self._content.format, self._content.size, self._content.memory
 
     def head(self, most: int) -> bytes:
         with self._judged():

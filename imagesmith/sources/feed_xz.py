@@ -16,7 +16,7 @@ from imagesmith.sources.feed_file import File
 from imagesmith.sources.feed_slots import GRAIN, Filler, Slots, Stopped
 from imagesmith.sources.wanted import Wanted, check_reach
 from imagesmith.sources.xz_blocks import Block, NoFooter, NotIndexed, as_stream, blocks_of
-from imagesmith.sources.xz_parallel import workers_for
+from imagesmith.sources.xz_parallel import memory_of_one, workers_for
 
 Task = list[Block]
 """Blocks that one thread decodes one after the other."""
@@ -29,6 +29,7 @@ class XzBlocks:
     again = True
 
     def __init__(self, file: File, blocks: Sequence[Block], workers: int, memory: int) -> None:
+        self.memory = workers * memory_of_one(file.descriptor, blocks)
         self._file = file
         self._blocks = blocks
         self._workers = workers

@@ -89,7 +89,7 @@ class Feeder:
         if content.format != "raw":
             refuse_nested(head[:HEAD], look.name)
         self._ring.slot(0)[: len(head)] = head
-        self._say(Looked(content.format, content.size, len(head), content.again))
+        self._say(Looked(content.format, content.size, len(head), content.again, content.memory))
 
     def _fetched(self, look: Look) -> Content:
         from imagesmith.sources.cache import Cache

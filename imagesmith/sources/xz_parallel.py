@@ -26,10 +26,14 @@ def workers_for(descriptor: int, blocks: Sequence[Block], memory: int) -> int:
     """How many threads are worth it and fit `memory` bytes; 1 or 0 = decode serially. Raises NotIndexed."""
     if len(blocks) < 2:
         return len(blocks)
-    step = max(1, len(blocks) // _SAMPLES)
-    largest = max(dictionary_of(descriptor, block) for block in blocks[::step])
-    fitting = memory // (largest + _PER_WORKER)
+    fitting = memory // memory_of_one(descriptor, blocks)
     return min(fitting, len(os.sched_getaffinity(0)), len(blocks))
+
+
+def memory_of_one(descriptor: int, blocks: Sequence[Block]) -> int:
+    """Bytes that one thread takes. Raises NotIndexed."""
+    step = max(1, len(blocks) // _SAMPLES)
+    return max(dictionary_of(descriptor, block) for block in blocks[::step]) + _PER_WORKER
 
 
 def expand_blocks(

@@ -26,6 +26,19 @@ def raw_size_of(descriptor: int, size: int) -> int:
     return held if width and end == size else 0
 
 
+def window_of(descriptor: int) -> int:
+    """Bytes that the first frame wants to look back over: what decoding it holds in memory."""
+    header = os.pread(descriptor, 18, 0)
+    flags, window = header[4], header[5]
+    if not flags >> 5 & 1:
+        base = 1 << (10 + (window >> 3))
+        return base + base // 8 * (window & 7)
+    # A single segment: all that it holds.
+    width = (1, 2, 4, 8)[flags >> 6]
+    at = 5 + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(header[at : at + width], "little") + (256 if width == 2 else 0)
+
+
 def _end_of_blocks(descriptor: int, at: int) -> int:
     """Where the last block of the frame ends; -1 when it is not found."""
     for _ in range(_MOST_BLOCKS):

@@ -1,9 +1,9 @@
 """The processes that write and read cards: a card writer per device, a feeder per image, and root given up in between.
 
-Called by `workflow.flash`, `workflow.verify` and `workflow.overwriting`. Under sudo only the card writers stay root: the
-process that they are forked from is started first, for the devices that the user named and no others; then this process
-becomes the user behind sudo, for good, so that network, parsing and decompression of foreign bytes run as they would
-without sudo.
+Called by `workflow.flash`, `workflow.verify` and `workflow.overwriting`. Under sudo only the card writers stay root:
+the process that they are forked from is started first, for the devices that the user named and no others; then this
+process becomes the user behind sudo, for good, so that network, parsing and decompression of foreign bytes run as they
+would without sudo.
 """
 
 from __future__ import annotations

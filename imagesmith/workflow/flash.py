@@ -19,9 +19,8 @@ from types import FrameType
 from imagesmith.errors import ImagesmithError, Interrupted
 from imagesmith.events import Event, Listener, Noted, Progress, StepFinished, StepStarted, Warned
 from imagesmith.flash.cards import PATIENT, Card, Patience
-from imagesmith.flash.conduct import Stopped, write_cards
+from imagesmith.flash.conduct import Stopped
 from imagesmith.flash.devices import list_devices
-from imagesmith.flash.feed import Feed
 from imagesmith.flash.system import numbers_beneath
 from imagesmith.flash.writing import Errand, Receipt
 from imagesmith.invoker import become, behind_sudo
@@ -31,7 +30,7 @@ from imagesmith.planning.receipt import CardRecord, replaced
 from imagesmith.planning.refusals import why_typed
 from imagesmith.planning.resume import resume_key
 from imagesmith.units import show_size
-from imagesmith.workflow import receipts
+from imagesmith.workflow import receipts, turns
 from imagesmith.workflow.asking import Ask, Objection, Question, confirm, objections, question, question_for_all, refuse
 from imagesmith.workflow.beside import Beside
 from imagesmith.workflow.built import CurrentPlanId
@@ -39,6 +38,7 @@ from imagesmith.workflow.crew import Team, hired
 from imagesmith.workflow.jobs import AllNodes, Jobs, NodeImage, devices_of, images_of, jobs_for_all
 from imagesmith.workflow.journals import journal
 from imagesmith.workflow.source import AS_IT_IS, Opened, Trust, opened, opened_file
+from imagesmith.workflow.turns import Fed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,12 @@ def flash(
     ):
         # Root is gone from here on: what follows reads documents and images.
         tasks = _tasks(request, devices, teams, current_plan_id, listener)
-        ready = [stack.enter_context(_looked_at(task, runner, request, current_plan_id, listener)) for task in tasks]
+        ready: list[_Ready] = []
+        for task in tasks:
+            ready.append(stack.enter_context(_looked_at(task, runner, request, current_plan_id, listener)))
+            turns.rest_if_late([one.fed for one in ready], len(tasks))
         plans = _planned(request, ready, listener)
+        turns.tell([(one.fed, len(one.devices)) for one in ready], listener)
         if not request.yes:
             confirm(_questions(ready, plans), ask)
         results, stopped = _written(runner, request, ready, plans, listener)
@@ -149,11 +153,8 @@ class _Ready:
     """Whose image it is; "" where nothing tells."""
     source: Opened
     beside: Beside
-    again: bool
-    """Whether the feed can be asked for the same bytes twice."""
-    feed: Feed
+    fed: Fed
     devices: tuple[Device, ...]
-    team: Team
 
     @property
     def described(self) -> str:
@@ -175,7 +176,11 @@ def _looked_at(
         beside = source.beside(looked.looked, looked.head)
         name = beside.manifest.name if beside.manifest else ""
         node = task.image.node if task.image else name
-        yield _Ready(node, source, beside, looked.looked.again, feed, task.devices, task.team)
+        fed = Fed(source, looked, feed, task.team)
+        try:
+            yield _Ready(node, source, beside, fed, task.devices)
+        finally:
+            fed.rest()
 
 
 def _planned(request: Request, ready: Sequence[_Ready], listener: Listener) -> list[list[FlashPlan]]:
@@ -252,11 +257,12 @@ def _written(
     listener: Listener,
 ) -> tuple[list[_Results], Interrupted | None]:
     """Every image to its cards, side by side; and the word to end with where the user stopped it."""
+    room = turns.Room(turns.room_for(len(ready)))
     writings = []
     for one, group in zip(ready, plans, strict=True):
-        errands = [_errand(request, one, plan, card) for plan, card in zip(group, one.team.cards, strict=True)]
+        errands = [_errand(request, one, plan, card) for plan, card in zip(group, one.fed.team.cards, strict=True)]
         told = _told_of(f"{one.node} ({one.devices[0].path})", listener) if len(ready) > 1 else listener
-        writings.append(write_cards(errands, one.feed, again=one.again, listener=told, patience=request.patience))
+        writings.append(turns.in_turns(turns.Work(one.fed, errands, told), room, request.patience))
     ends = runner.run(_gathered(writings))
     results: list[_Results] = [end.results if isinstance(end, Stopped) else end for end in ends]
     if not any(isinstance(end, Stopped) for end in ends):
@@ -268,7 +274,7 @@ def _written(
 
 def _errand(request: Request, one: _Ready, plan: FlashPlan, card: Card) -> Errand:
     # What comes only once can't be told from other bytes before its end, whatever was promised of it.
-    written, keep = journal(resume_key(plan.image, one.source.version, plan.device) if one.again else "")
+    written, keep = journal(resume_key(plan.image, one.source.version, plan.device) if one.fed.again else "")
     return Errand(plan, card, request.eject, written, keep)
 
 
