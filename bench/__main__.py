@@ -16,11 +16,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import edit_base, flash_cards, whole_build, xz_decode
+from bench import edit_base, flash_cards, flash_memory, whole_build, xz_decode
 from bench.made_base import Base, make_base
 from bench.row import table
 
-CASES = {"xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows}
+CASES = {
+    "xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows,
+    "memory": flash_memory.rows,
+}  # fmt: skip
 
 
 def main() -> int:
@@ -33,7 +36,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imagesmith-bench-") as name:
         folder = Path(name)
         # The cards have an image of their own.
-        base = make_base(folder) if set(options.cases or CASES) != {"flash"} else Base(folder / "none")
+        base = make_base(folder) if set(options.cases or CASES) - {"flash", "memory"} else Base(folder / "none")
         rows = [row for case in options.cases or CASES for row in CASES[case](base, folder, options.runs)]
     print(table(rows))
     busy = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"
