@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
+import signal
 import time
 
 import pytest
-from faults.killing import BARRIERS, STEPS, Moment, at, flash_and_kill_child, flash_and_kill_conductor
+from faults.killing import (
+    BARRIERS,
+    STEPS,
+    Moment,
+    at,
+    children,
+    flash_and_kill_child,
+    flash_and_kill_conductor,
+    wait_until_free,
+)
 from faults.lane import Lane, needs_lane
 from faults.writing import flash
 
 from imagesmith.errors import ImagesmithError, IOFailed
+from imagesmith.flash.cards import PATIENT, Card
 from imagesmith.flash.writing import Receipt
+from imagesmith.messages import Open
+from imagesmith.workflow.crew import hired
 
 pytestmark = needs_lane
 SLOWED_US = 1500
@@ -95,3 +110,34 @@ def test_the_barriers_are_all_that_a_run_has(lane: Lane) -> None:
     flash(lane.plan(), lambda event: heard.append((getattr(event, "step", ""), kinds.get(type(event).__name__, ""))))
     assert [one for one in heard if one[1]] == BARRIERS
     assert {step for step, _ in heard} == set(STEPS)
+
+
+def test_the_end_of_what_card_writers_are_forked_from_ends_none_of_them(lane: Lane) -> None:
+    end = lane.judge(lambda: flash_and_kill_child(lane.plan(), "card writers", ("write", "starts")))
+    assert isinstance(end, Receipt)
+    wait_until_free(lane.card.device)
+    assert lane.is_exact("mapped")
+
+
+def test_without_what_card_writers_are_forked_from_no_card_is_touched_and_it_is_told(lane: Lane) -> None:
+    with hired([[lane.device]]) as (team,):
+        (pid,) = children("card writers")
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(IOFailed, match="the process that writes it ended unexpectedly"):
+            asyncio.run(opened(team.cards[0]))
+
+
+def test_no_device_gets_a_second_writer(lane: Lane) -> None:
+    with hired([[lane.device]]) as (team,):
+        card = team.cards[0]
+        asyncio.run(opened(card))
+        with pytest.raises(IOFailed, match="the process that writes it ended unexpectedly"):
+            asyncio.run(opened(card))
+
+
+async def opened(card: Card) -> None:
+    await card.connect()
+    card.send(Open(writing=False))
+    await card.answer(PATIENT, lambda _: None, lambda _: None)
+    card.leave()
+    await asyncio.sleep(0)
