@@ -40,7 +40,7 @@ from imagesmith.messages import (
     Put,
     Settle,
 )
-from imagesmith.planning.flash import FlashPlan, refuse_cut
+from imagesmith.planning.flash import FlashPlan, refuse_size
 from imagesmith.planning.resume import Written
 from imagesmith.units import MiB, show_size
 
@@ -160,8 +160,7 @@ class Writing:
         self._voice.end()
         # The source's own promises (a digest of the whole, a signature) are checked before anything is believed.
         delivered = await self._first.outcome
-        if self._plan.image.block_map is None:
-            refuse_cut(replace(self._plan.image, size=delivered.size))
+        refuse_size(replace(self._plan.image, size=delivered.size))
         await self._read_back()
         await self._put_head()
         self.state = verdict.WHOLE

@@ -105,14 +105,7 @@ def plan_flash(device: Device, image: SourceImage) -> FlashPlan:
     Raises ContentMalformed when map and image don't fit, and when the image is cut short.
     """
     sector = device.logical_sector
-    if image.block_map and image.size and image.block_map.image_size != image.size:
-        raise ContentMalformed(
-            f"the block map is for an image of {image.block_map.image_size} bytes, this one has {image.size}",
-            where=str(image.path),
-            hint="map and image do not belong together: build or fetch both again",
-        )
-    if not image.block_map:
-        refuse_cut(image)
+    refuse_size(image)
     if map_tells_less(image):
         image = replace(image, block_map=None)
     if image.block_map and image.block_map.block_size % sector:
@@ -167,7 +160,22 @@ def delivery(plans: Sequence[FlashPlan], *, again: bool) -> Deliver:
     )
 
 
-def refuse_cut(image: SourceImage) -> None:
+def refuse_size(image: SourceImage) -> None:
+    """Raise ContentMalformed when the image's size, where it is known, is not what its map or its table tell.
+
+    Asked before anything is written, and again when all has come: of some sources the size is known only then.
+    """
+    if image.block_map and image.size and image.block_map.image_size != image.size:
+        raise ContentMalformed(
+            f"the block map is for an image of {image.block_map.image_size} bytes, this one has {image.size}",
+            where=str(image.path),
+            hint="map and image do not belong together: build or fetch both again",
+        )
+    if not image.block_map:
+        _refuse_cut(image)
+
+
+def _refuse_cut(image: SourceImage) -> None:
     """Raise ContentMalformed when a partition goes on behind the image: a second GPT copy alone may be missing.
 
     A table that can't be read tells nothing. (With a block map, that tells the size that the image should have.)
