@@ -236,7 +236,8 @@ def write_card(told: str, conversation: int, ring: int, own: int) -> None:
     """Be the writer of a device, told as JSON, with three descriptors, until the conversation is over."""
     device = Device(**json.loads(told))
     with contextlib.suppress(OSError):
-        # For `ps` and `top`; all writers have the same command line. The kernel takes 15 letters.
-        Path("/proc/self/comm").write_text(f"card {Path(device.path).name}")
+        # For `ps` and `top`, since all writers have the same command line. The kernel takes 15 letters; a space in
+        # them would confuse who reads /proc.
+        Path("/proc/self/comm").write_text(f"card-{Path(device.path).name}")
     link = Link(socket.socket(fileno=conversation), ORDERS)
     CardWriter(device, link, Ring.at(ring), Ring.at(own)).serve()
