@@ -110,7 +110,7 @@ def build_command(
 
 def _next(targets: tuple[Wanted, ...], output: Path) -> str:
     """What to type now, for the first image that it can be done with."""
-    name, bootable = targets[0].node.name, [one.node.name for one in targets if one.profile.board.machine]
+    name, bootable = targets[0].node.name, [one.node.name for one in targets if one.profile.board.machine_for(one.base)]
     where = "" if output == _OUTPUT else f" --output {shlex.quote(str(output))}"
     flash = f"imagesmith flash{where} {'' if len(targets) == 1 else f'{name} '}/dev/sdX"
     return f"imagesmith boot{where} {bootable[0]}   or   {flash}" if bootable else flash

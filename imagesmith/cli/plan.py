@@ -7,18 +7,19 @@ from typing import Any
 
 import click
 
-from imagesmith.cli.options import answer, json_option, source_date_epoch, target_argument, target_options
+from imagesmith.cli.options import answer, complete_target, json_option, source_date_epoch, target_options
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Profile
 from imagesmith.planning.explain import describe, explain, explain_profile
+from imagesmith.planning.overview import overview
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.planned import lock_file, plan
 from imagesmith.workflow.starter import write_starter
-from imagesmith.workflow.target import TargetChoice, catalogue_here, wanted
+from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
 
 @click.command("init", short_help="Write a commented starter inventory, cluster.yaml.")
@@ -93,10 +94,11 @@ def show_command(context: click.Context, name: str, as_json: bool) -> None:
 
 
 @click.command("plan", short_help="Tell what a build would do, without doing any of it.")
-@target_argument
+@click.argument("target", metavar="[TARGET]", required=False, shell_complete=complete_target)
 @target_options
+@click.option("--all", "everything", is_flag=True, help="Every node of the inventory, a line each.")
 @json_option
-def plan_command(choice: TargetChoice, as_json: bool) -> None:
+def plan_command(choice: TargetChoice, everything: bool, as_json: bool) -> None:
     """Tell what a build would do, without doing any of it.
 
     TARGET is a node of the inventory, a profile's name, or a profile's file.
@@ -104,20 +106,28 @@ def plan_command(choice: TargetChoice, as_json: bool) -> None:
     \b
     Examples:
       imagesmith plan node-1
+      imagesmith plan --all
       imagesmith plan rpi4-worker --base debian --ssh-key ~/.ssh/id_ed25519.pub
       imagesmith plan qemu-x86-worker --set timezone=Europe/Berlin --json
     """
-    build_plan = plan(wanted(choice), lock_file(choice), epoch=source_date_epoch())
-    cached = base_in_cache(build_plan, Cache.default())
-    facts = describe(build_plan, cached=cached)
+    if bool(choice.target) == everything:
+        raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith plan -h")
+    epoch, lock_path = source_date_epoch(), lock_file(choice)
+    targets = all_wanted(choice) if everything else (wanted(choice),)
+    plans = [plan(one, lock_path, epoch=epoch) for one in targets]
+    cached = {one.name for one in plans if base_in_cache(one, Cache.default())}
+    facts = [describe(one, cached=one.name in cached) for one in plans]
     if as_json:
-        answer(facts)
+        answer({"plans": facts} if everything else facts[0])
+    elif everything:
+        click.echo(overview(plans, cached), nl=False)
     else:
-        click.echo(explain(build_plan, facts["id"], cached=cached), nl=False)
+        click.echo(explain(plans[0], facts[0]["id"], cached=bool(cached)), nl=False)
 
 
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:
-    machine = profile.board.machine
+    default = profile.base_named(profile.base)
+    machine = profile.board.machine_for(default) if default else None
     bases = [profile.base, *(base.name for base in profile.board.bases if base.name != profile.base)]
     return profile.name, profile.role, ", ".join(bases), machine.machine if machine else "-", profile.board.title
 

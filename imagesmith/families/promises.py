@@ -26,7 +26,7 @@ def first_boot_promises(given: Given) -> tuple[Promise, ...]:
     ]
     promises += [Promise(f"step.{step}", "equals", "done", "the first boot's step succeeded") for step in STEPS]
     promises += _card_life(node)
-    machine = given.profile.board.machine
+    machine = given.profile.board.machine_for(given.base)
     if machine is not None and machine.network != "none":
         promises.append(_address(node))
     if node.settings.time_servers:

@@ -18,6 +18,7 @@ from imagesmith.model.found import (
     Partition,
     Refusal,
 )
+from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import (
     Base,
     DebianSource,
@@ -53,7 +54,6 @@ from imagesmith.model.wanted import (
     Network,
     Node,
     Profile,
-    QemuMachine,
     Role,
     Settings,
     Wifi,

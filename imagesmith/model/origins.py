@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagesmith.model.machine import QemuMachine
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
@@ -137,3 +139,5 @@ class Base:
     """Codenames (VERSION_CODENAME of os-release) that the profile was made for; empty = any."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What this image has otherwise than its family takes for granted, see `Family.facts`."""
+    machine: QemuMachine | Literal["board", "none"] = "board"
+    """Where its kernel starts: the board's machine, another, or nothing that QEMU has."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base, Digest
-from imagesmith.model.wanted import Architecture, Node, QemuMachine, Role
+from imagesmith.model.wanted import Architecture, Node, Role
 from imagesmith.secret import SecretRef
 
 

@@ -6,33 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
 from imagesmith.secret import SecretRef
 
 Architecture = Literal["amd64", "arm64"]
 Role = Literal["server", "worker"]
 """`server` runs the k3s control plane, `worker` is a k3s agent."""
-
-
-@dataclass(frozen=True, slots=True)
-class QemuMachine:
-    """The emulated machine that stands in for a board, and what a pass on it does not prove."""
-
-    machine: Literal["q35", "virt", "raspi3b"]
-    cpu: str
-    cpus: int
-    memory: int
-    start: Literal["uefi", "kernel"]
-    """`uefi`: the image's own loader. `kernel`: kernel, initrd and device tree copied out of the image."""
-    disk: Literal["virtio", "sd"]
-    network: Literal["virtio", "usb", "none"]
-    console: str
-    """The kernel's name for the serial line, as ttyS0."""
-    dtb: str = ""
-    """Device tree's file name on the boot partition; empty = the machine brings its own."""
-    unproven: tuple[str, ...] = ()
-    deadline_s: int = 600
-    """For the whole first boot under emulation on two slow cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +27,10 @@ class Board:
     roles: tuple[Role, ...]
     """What the board is strong enough for."""
     notes: tuple[str, ...] = ()
+
+    def machine_for(self, base: Base) -> QemuMachine | None:
+        """The machine that boots `base` in place of this board; None where there is none."""
+        return {"board": self.machine, "none": None}[base.machine] if isinstance(base.machine, str) else base.machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,6 @@ def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *
         base=base,
         edits=family.edits(given),
         promises=family.promises(given),
-        machine=profile.board.machine,
+        machine=profile.board.machine_for(base),
         epoch=epoch,
     )

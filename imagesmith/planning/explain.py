@@ -77,6 +77,7 @@ def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
         chosen = "the default" if base.name == profile.base else f"chosen by --base {base.name}"
         lines += ["", f"Base {base.name}, {chosen}:"]
         lines += [f"  {line}" for line in (*_base(base)[1:], f"family {base.family}, {proven[base.family]}")]
+        lines += [f"  {line}" for line in _other_machine(base)]
     lines += ["", *_machine(board.name, board.machine)]
     if board.notes:
         lines += ["", "Good to know:", *(line for note in board.notes for line in _wrapped(note, "  - "))]
@@ -186,6 +187,15 @@ def _machine(board: str, machine: QemuMachine | None) -> list[str]:
         lines.append("What that can't prove:")
         lines += [line for reason in machine.unproven for line in _wrapped(reason, "  - ")]
     return lines
+
+
+def _other_machine(base: Base) -> list[str]:
+    """What a base says of its boot test, where that is not its board's."""
+    if base.machine == "board":
+        return []
+    if base.machine == "none":
+        return ["no boot test: QEMU has no machine that starts its kernel"]
+    return [f"a boot test of this base starts it in QEMU's {base.machine.machine}"]
 
 
 def _promises(promises: Iterable[Promise]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from imagesmith.model import (
     Source,
 )
 from imagesmith.profile import names
+from imagesmith.profile.machine import machine_or_none
 from imagesmith.profile.schema import Fields, choice, parsed, size, table, text
 
 _NOWHERE = FileSource("")
@@ -49,6 +50,7 @@ def read_base(fields: Fields) -> Base:
         source=source,
         min_root=fields.take("min_root", size, 0),
         releases=fields.take_all("releases", text(names.word)),
+        machine=fields.take("machine", machine_or_none, "board"),
         facts=fields.take("facts", table(lambda inner: _facts(inner, family)), {}),
     )
 

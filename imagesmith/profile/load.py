@@ -12,16 +12,16 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from imagesmith.errors import Problem
-from imagesmith.model import Base, Board, Profile, QemuMachine, Role
+from imagesmith.model import Base, Board, Profile, Role
 from imagesmith.profile import document, names
 from imagesmith.profile.base import read_base
+from imagesmith.profile.machine import read_machine
 from imagesmith.profile.schema import (
     Fields,
     Kind,
     Place,
     choice,
     did_you_mean,
-    integer,
     read_document,
     settle,
     size,
@@ -29,7 +29,7 @@ from imagesmith.profile.schema import (
     text,
 )
 from imagesmith.profile.settings import SETTINGS, taken
-from imagesmith.units import GiB, MiB, show_size
+from imagesmith.units import GiB, show_size
 
 T = TypeVar("T")
 ROLE: Kind[Role] = choice("server", "worker")
@@ -98,7 +98,7 @@ def named_one(known: Mapping[str, T], what: str) -> Kind[tuple[str, T]]:
 
 
 def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
-    machine = fields.take("machine", table(_machine), None)
+    machine = fields.take("machine", table(read_machine), None)
     chosen = fields.need_all("bases", named_one(bases, "base"))
     _refuse_twins(fields, tuple(base for _, base in chosen))
     return Board(
@@ -110,22 +110,6 @@ def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
         machine=machine,
         roles=fields.need_all("roles", ROLE),
         notes=fields.take_all("notes", text(names.title)),
-    )
-
-
-def _machine(fields: Fields) -> QemuMachine:
-    return QemuMachine(
-        machine=fields.need("machine", choice("q35", "virt", "raspi3b"), "q35"),
-        cpu=fields.need("cpu", text(names.file_name), ""),
-        cpus=fields.need("cpus", integer(1, 64), 1),
-        memory=fields.need("memory", size, 512 * MiB),
-        start=fields.need("start", choice("uefi", "kernel"), "uefi"),
-        disk=fields.need("disk", choice("virtio", "sd"), "virtio"),
-        network=fields.need("network", choice("virtio", "usb", "none"), "none"),
-        console=fields.need("console", text(names.file_name), ""),
-        dtb=fields.take("dtb", text(names.file_name), ""),
-        unproven=fields.take_all("unproven", text(names.title)),
-        deadline_s=fields.take("deadline_s", integer(30, 7200), 600),
     )
 
 

@@ -74,10 +74,10 @@ def all_wanted(choice: TargetChoice) -> tuple[Wanted, ...]:
     cluster = inventory_of(choice)
     if cluster is None:
         raise UsageError("there is no inventory here, so --all means nothing", hint="imagesmith init writes one")
-    keys = keys_of(choice)
+    keys, catalogue = keys_of(choice), catalogue_of(cluster)
     return tuple(
         resolve(node.name, cluster=cluster, base=choice.base, hostname=choice.hostname, ssh_keys=keys,
-                overrides=choice.overrides)
+                overrides=choice.overrides, catalogue=catalogue)
         for node in cluster.nodes
     )  # fmt: skip
 
@@ -90,9 +90,13 @@ def resolve(
     hostname: str = "",
     ssh_keys: Sequence[str] = (),
     overrides: Mapping[str, str] | None = None,
+    catalogue: Catalogue | None = None,
 ) -> Wanted:
-    """What `target` means, with public key lines `ssh_keys` added and `--set` applied. Raises UsageError."""
-    catalogue = catalogue_near(Path(cluster.path).parent) if cluster and cluster.path else catalogue_here()
+    """What `target` means, with public key lines `ssh_keys` added and `--set` applied. Raises UsageError.
+
+    `catalogue` = that of the inventory, where it was read already.
+    """
+    catalogue = catalogue or catalogue_of(cluster)
     profile, node = _found(target, cluster, catalogue)
     if hostname:
         node = _renamed(node, hostname)
@@ -126,6 +130,11 @@ def catalogue_near(folder: Path | None) -> Catalogue:
     if nearer is None or not nearer.is_dir() or nearer.resolve() == own.resolve():
         return shipped
     return load_catalogue(_documents(nearer), shipped)
+
+
+def catalogue_of(cluster: Cluster | None) -> Catalogue:
+    """What is known where the inventory lies; without one, in the current folder."""
+    return catalogue_near(Path(cluster.path).parent) if cluster and cluster.path else catalogue_here()
 
 
 def catalogue_here() -> Catalogue:

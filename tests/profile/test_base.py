@@ -141,3 +141,14 @@ def test_a_mistake_in_a_publishers_file(old, new, complaint):
 def test_a_mistake_in_a_debian_base(old, new, complaint):
     assert old in DEBIAN
     assert any(complaint in line for line in complaints(DEBIAN.replace(old, new)))
+
+
+def test_a_base_may_start_on_another_machine_than_its_board_or_on_none():
+    assert load_base(HTTP + "machine: none\n", "bases/toy.yaml").machine == "none"
+    table = "machine: {machine: raspi3b, cpu: a, cpus: 4, memory: 1GiB, start: kernel, disk: sd, network: usb, console: x}"
+    assert load_base(HTTP + table, "bases/toy.yaml").machine.machine == "raspi3b"
+
+
+def test_a_machine_that_is_neither_is_told():
+    with pytest.raises(DocumentInvalid, match="is none of none"):
+        load_base(HTTP + "machine: virt\n", "bases/toy.yaml")
