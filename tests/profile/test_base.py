@@ -145,8 +145,8 @@ def test_a_mistake_in_a_debian_base(old, new, complaint):
 
 def test_a_base_may_start_on_another_machine_than_its_board_or_on_none():
     assert load_base(HTTP + "machine: none\n", "bases/toy.yaml").machine == "none"
-    table = "machine: {machine: raspi3b, cpu: a, cpus: 4, memory: 1GiB, start: kernel, disk: sd, network: usb, console: x}"
-    assert load_base(HTTP + table, "bases/toy.yaml").machine.machine == "raspi3b"
+    how = "{machine: raspi3b, cpu: a, cpus: 4, memory: 1GiB, start: kernel, disk: sd, network: usb, console: x}"
+    assert load_base(f"{HTTP}machine: {how}\n", "bases/toy.yaml").machine.machine == "raspi3b"
 
 
 def test_a_machine_that_is_neither_is_told():
