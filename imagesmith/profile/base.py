@@ -10,12 +10,14 @@ import datetime
 from pathlib import PurePosixPath
 
 from imagesmith.families import FAMILIES
+from imagesmith.formats.indexes import WORDS
 from imagesmith.model import (
     Base,
     DebianSource,
     Digest,
     DiskLayout,
     FileSource,
+    Follow,
     HttpSource,
     PartitionSpec,
     Signature,
@@ -73,6 +75,7 @@ def _http(fields: Fields) -> HttpSource:
         checksums_url=fields.take("checksums_url", url, ""),
         signature=fields.take("signature", table(_signature), None),
         released=fields.take("released", parsed(_day), 0),
+        follow=fields.take("follow", table(_follow), None),
     )
     signature = source.signature
     if signature and signature.covers == "checksums" and not source.checksums_url:
@@ -88,6 +91,25 @@ def _signature(fields: Fields) -> Signature:
         keyring=fields.need("keyring", text(names.file_name), ""),
         key_url=fields.take("key_url", text(names.https_url), ""),
     )
+
+
+def _follow(fields: Fields) -> Follow:
+    publisher = fields.need("publisher", choice(*WORDS), "raspberrypi")
+    words = WORDS[publisher]
+    follow = Follow(
+        publisher=publisher,
+        index=fields.need("index", text(names.https_url), ""),
+        choose=fields.need("choose", table(lambda inner: _choice(inner, words)), {}),
+    )
+    required = [word for word in ("name", "release", "file") if word in words]
+    if fields.has("choose") and not any(word in follow.choose for word in required):
+        fields.complain("choose", f"of {publisher}'s index it must say {' or '.join(required)}")
+    return follow
+
+
+def _choice(fields: Fields, words: tuple[str, ...]) -> dict[str, str]:
+    """What picks an entry of the publisher's index; other words are unknown keys."""
+    return {word: said for word in words if (said := fields.take(word, text(names.title), None)) is not None}
 
 
 def _file(fields: Fields) -> FileSource:
