@@ -10,8 +10,9 @@ from imagesmith.families.debian import Debian
 from imagesmith.families.debian_cloud import DebianGeneric, UbuntuCloud
 from imagesmith.families.family import Family
 from imagesmith.families.raspios import RaspiosCloudinit
+from imagesmith.families.raspios_legacy import RaspiosLegacy
 
-_ALL: tuple[Family, ...] = (Armbian(), Debian(), DebianGeneric(), RaspiosCloudinit(), UbuntuCloud())
+_ALL: tuple[Family, ...] = (Armbian(), Debian(), DebianGeneric(), RaspiosCloudinit(), RaspiosLegacy(), UbuntuCloud())
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from imagesmith.families.family import Given
 from imagesmith.families.findings import Clue, Findings
-from imagesmith.families.payload_files import enabled, first_boot, locale_source
+from imagesmith.families.payload_files import enabled, first_boot
 from imagesmith.families.promises import first_boot_promises
-from imagesmith.model import Base, Edit, EnsureLine, Link, Node, Promise, PutFile, Remove
-
-_SSHD = b"PasswordAuthentication no\nPermitRootLogin no\n"
+from imagesmith.families.without_cloud_init import keys_only, names
+from imagesmith.model import Base, Edit, EnsureLine, Promise, PutFile, Remove
 
 
 class Armbian:
@@ -35,10 +33,10 @@ class Armbian:
     def edits(self, given: Given) -> tuple[Edit, ...]:
         return (
             *_no_questions(),
-            *_names(given.node),
+            *names(given.node),
             PutFile("root", "/etc/netplan/90-imagesmith.yaml", given.documents.network_config, 0o600),
             # The image's root password is known to everybody, until the account step locks it.
-            PutFile("root", "/etc/ssh/sshd_config.d/10-imagesmith.conf", _SSHD),
+            keys_only(),
             enabled("ssh.service"),
             # The boot script then adds cgroup_enable=memory, which k3s needs.
             EnsureLine("root", "/boot/armbianEnv.txt", "docker_optimizations=on"),
@@ -55,20 +53,4 @@ def _no_questions() -> tuple[Edit, ...]:
         Remove("root", "/root/.not_logged_in_yet"),
         Remove("root", "/etc/systemd/system/getty@.service.d/override.conf"),
         Remove("root", "/etc/systemd/system/serial-getty@.service.d/override.conf"),
-    )
-
-
-def _names(node: Node) -> tuple[Edit, ...]:
-    """Host name, locale, time zone and keyboard, as the files that systemd and Debian read."""
-    settings = node.settings
-    layout, locale = shlex.quote(settings.keyboard), shlex.quote(settings.locale)
-    known_as = f"{node.name}.{node.domain} {node.name}" if node.domain else node.name
-    return (
-        PutFile("root", "/etc/hostname", f"{node.name}\n".encode()),
-        EnsureLine("root", "/etc/hosts", f"127.0.1.1 {known_as}"),
-        *locale_source(settings.locale),
-        PutFile("root", "/etc/default/locale", f"LANG={locale}\n".encode()),
-        Link("root", "/etc/localtime", f"/usr/share/zoneinfo/{settings.timezone}"),
-        PutFile("root", "/etc/timezone", f"{settings.timezone}\n".encode()),
-        PutFile("root", "/etc/default/keyboard", f"XKBMODEL=pc105\nXKBLAYOUT={layout}\n".encode()),
     )

@@ -65,3 +65,8 @@ class Family(Protocol):
 def fact(family: Family, base: Base, name: str) -> str:
     """A fact as the base says it, else as the family takes it."""
     return base.facts.get(name, family.facts[name])
+
+
+def facts_of(family: Family, base: Base) -> Mapping[str, str]:
+    """All facts of a family, as the base says them where it does."""
+    return {name: fact(family, base, name) for name in family.facts}

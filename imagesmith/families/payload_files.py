@@ -32,6 +32,12 @@ def step_names(materials: Materials) -> tuple[str, ...]:
 
 
 def first_boot(given: Given) -> tuple[Edit, ...]:
+    """All of our first boot, and swap in memory by zram-generator."""
+    swap = zram_conf(given.node.settings.zram_percent)
+    return (*scripts_and_units(given), PutFile("root", "/etc/systemd/zram-generator.conf", swap))
+
+
+def scripts_and_units(given: Given) -> tuple[Edit, ...]:
     """Scripts, units (enabled), node.conf, keys and the file whose time stamp is the image's epoch."""
     node, files = given.node, given.materials.files
     edits: list[Edit] = [
@@ -48,7 +54,6 @@ def first_boot(given: Given) -> tuple[Edit, ...]:
     edits += [
         PutFile("root", "/etc/imagesmith/node.conf", given.documents.node_conf),
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
-        PutFile("root", "/etc/systemd/zram-generator.conf", zram_conf(node.settings.zram_percent)),
         # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
         PutFile("root", "/usr/lib/clock-epoch", b""),
     ]
@@ -69,6 +74,11 @@ def zram_conf(percent: int) -> bytes:
 def enabled(unit: str) -> Link:
     """The link with which `systemctl enable` has a unit started at boot."""
     return Link("root", f"{WANTED}/{unit}", f"{UNITS}/{unit}")
+
+
+def masked(unit: str) -> Link:
+    """The link with which `systemctl mask` keeps a unit from ever being started, whoever enables or asks for it."""
+    return Link("root", f"/etc/systemd/system/{unit}", "/dev/null")
 
 
 def cloud_init(given: Given, settings: str) -> tuple[Edit, ...]:
