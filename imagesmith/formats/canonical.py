@@ -17,6 +17,7 @@ from imagesmith.model import (
     Digest,
     EnsureLine,
     EnsureToken,
+    EnsureWord,
     FileContent,
     FileSource,
     HttpSource,
@@ -24,13 +25,15 @@ from imagesmith.model import (
     MakeDir,
     PutFile,
     Remove,
+    RemoveKey,
+    SetKey,
 )
 from imagesmith.secret import SecretRef
 
 # Members of unions: without their class's name, two of them could look alike.
 _UNION_MEMBERS = (
     HttpSource, FileSource, DebianSource,
-    PutFile, EnsureLine, EnsureToken, MakeDir, Link, Remove,
+    PutFile, EnsureLine, EnsureToken, SetKey, RemoveKey, EnsureWord, MakeDir, Link, Remove,
     FileContent, SecretRef,
 )  # fmt: skip
 

@@ -9,9 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from imagesmith.errors import EditFailed
+from imagesmith.image.keys import with_key, with_word, without_key
 from imagesmith.image.text import with_line, with_token
 from imagesmith.image.tree import Entry, File, Folder, Gone, Node, Symlink, Tree, parent, split
-from imagesmith.model import Edit, EnsureLine, EnsureToken, Link, MakeDir, PutFile, Remove
+from imagesmith.model import (
+    Edit,
+    EnsureLine,
+    EnsureToken,
+    EnsureWord,
+    Link,
+    MakeDir,
+    PutFile,
+    Remove,
+    RemoveKey,
+    SetKey,
+)
 from imagesmith.secret import Secret, SecretRef
 
 _MAX_LINKS = 40
@@ -55,6 +67,12 @@ class Draft:
                 self._rewrite(edit.path, lambda old: with_line(old or b"", edit.line))
             case EnsureToken():
                 self._rewrite(edit.path, lambda old: with_token(old, edit.token))
+            case SetKey():
+                self._rewrite(edit.path, lambda old: with_key(old, edit.key, edit.value))
+            case RemoveKey():
+                self._rewrite(edit.path, lambda old: without_key(old, edit.key))
+            case EnsureWord():
+                self._rewrite(edit.path, lambda old: with_word(old, edit.key, edit.word))
             case MakeDir():
                 at = self._place(edit.path, follow=True)
                 entry = self._look(at)

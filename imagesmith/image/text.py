@@ -13,7 +13,7 @@ def with_line(text: bytes, line: str) -> bytes:
     """The text with `line` in it, added at the end where it is missing; the file's own line ends are kept."""
     if "\n" in line or "\r" in line:
         raise ValueError(f"can't get {line!r} as one line")
-    _refuse_strange(text)
+    refuse_strange(text)
     wanted = line.encode()
     end = b"\r\n" if b"\r\n" in text else b"\n"
     if wanted in [old.rstrip(b"\r") for old in text.split(b"\n")]:
@@ -27,7 +27,7 @@ def with_token(text: bytes | None, token: str) -> bytes:
         raise ValueError(f"can't get {token!r} as one word")
     if text is None:
         raise ValueError("is missing; it is not made up, since the words it should have are not known")
-    _refuse_strange(text)
+    refuse_strange(text)
     if b"\r" in text:
         raise ValueError("has carriage returns, which the boot loader would pass on to the kernel")
     line, end = (text[:-1], b"\n") if text.endswith(b"\n") else (text, b"")
@@ -39,7 +39,8 @@ def with_token(text: bytes | None, token: str) -> bytes:
     return line + gap + token.encode() + end
 
 
-def _refuse_strange(text: bytes) -> None:
+def refuse_strange(text: bytes) -> None:
+    """Raise ValueError for what is no plain text to a boot loader."""
     if text.startswith(_BOM):
         raise ValueError("begins with a byte order mark, which boot loaders don't understand")
     if b"\0" in text:

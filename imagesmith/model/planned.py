@@ -55,6 +55,38 @@ class EnsureToken:
 
 
 @dataclass(frozen=True, slots=True)
+class SetKey:
+    """A file of lines KEY=value has this one, in place of the key's old value; added at the end when it is missing.
+
+    Only for a file that is there: what else it should say is not known.
+    """
+
+    partition: PartitionRole
+    path: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveKey:
+    """A file of lines KEY=value has none for this key; commented lines stay."""
+
+    partition: PartitionRole
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureWord:
+    """A word among those of one key's value in a file of lines KEY=value; the others stay as and where they are."""
+
+    partition: PartitionRole
+    path: str
+    key: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeDir:
     """A directory, with its missing parents (0755 root)."""
 
@@ -82,7 +114,7 @@ class Remove:
     path: str
 
 
-Edit = PutFile | EnsureLine | EnsureToken | MakeDir | Link | Remove
+Edit = PutFile | EnsureLine | EnsureToken | SetKey | RemoveKey | EnsureWord | MakeDir | Link | Remove
 
 
 @dataclass(frozen=True, slots=True)

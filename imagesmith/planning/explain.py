@@ -17,6 +17,7 @@ from imagesmith.model import (
     Edit,
     EnsureLine,
     EnsureToken,
+    EnsureWord,
     FileContent,
     FileSource,
     HttpSource,
@@ -27,6 +28,8 @@ from imagesmith.model import (
     PutFile,
     QemuMachine,
     Remove,
+    RemoveKey,
+    SetKey,
 )
 from imagesmith.secret import SecretRef
 from imagesmith.units import show_size
@@ -162,6 +165,12 @@ def _edits(edits: Iterable[Edit]) -> Iterator[str]:
                 yield f"line   {edit.path}  has the line {edit.line!r}"
             case EnsureToken():
                 yield f"word   {edit.path}  has the word {edit.token!r}"
+            case SetKey():
+                yield f"key    {edit.path}  has {edit.key}={edit.value}"
+            case RemoveKey():
+                yield f"key    {edit.path}  has no {edit.key}"
+            case EnsureWord():
+                yield f"word   {edit.path}  has the word {edit.word!r} in {edit.key}"
             case MakeDir():
                 yield f"folder {edit.path}  (mode {edit.mode:04o})"
             case Link():

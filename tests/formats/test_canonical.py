@@ -23,6 +23,7 @@ from imagesmith.model import (
     DiskLayout,
     EnsureLine,
     EnsureToken,
+    EnsureWord,
     FileContent,
     FileSource,
     HttpSource,
@@ -35,6 +36,8 @@ from imagesmith.model import (
     PutFile,
     QemuMachine,
     Remove,
+    RemoveKey,
+    SetKey,
     Settings,
     Signature,
 )
@@ -58,6 +61,9 @@ EDITS = (
     MakeDir("root", "/var/lib/imagesmith", 0o700),
     Link("root", "/etc/localtime", "/usr/share/zoneinfo/Etc/UTC"),
     Remove("root", "/etc/motd"),
+    SetKey("root", "/boot/armbianEnv.txt", "console", "both"),
+    RemoveKey("root", "/boot/armbianEnv.txt", "ethaddr"),
+    EnsureWord("root", "/boot/armbianEnv.txt", "extraargs", "quiet"),
 )
 PLAN = BuildPlan(
     "node-1",
