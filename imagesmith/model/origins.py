@@ -47,11 +47,14 @@ class Signature:
     """Where the publisher gives the keys, for when that file is not bundled; they count by fingerprint alone."""
 
 
+Publisher = Literal["raspberrypi", "armbian", "ubuntu", "debian"]
+
+
 @dataclass(frozen=True, slots=True)
 class Follow:
     """A publisher's index, which tells what its newest files are, and which of them is meant."""
 
-    publisher: Literal["raspberrypi", "armbian", "ubuntu", "debian"]
+    publisher: Publisher
     index: str
     """URL."""
     choose: Mapping[str, str] = field(default_factory=dict)
@@ -141,3 +144,7 @@ class Base:
     """What this image has otherwise than its family takes for granted, see `Family.facts`."""
     machine: QemuMachine | Literal["board", "none"] = "board"
     """Where its kernel starts: the board's machine, another, or nothing that QEMU has."""
+    unsuitable: Mapping[str, str] = field(default_factory=dict)
+    """Boards that it does not work on, by name, with the reason."""
+    cautions: Mapping[str, str] = field(default_factory=dict)
+    """What to mind on which board: `plan` and `build` say it, and go on."""

@@ -20,12 +20,13 @@ from imagesmith.model import (
     Follow,
     HttpSource,
     PartitionSpec,
+    Publisher,
     Signature,
     Source,
 )
 from imagesmith.profile import names
 from imagesmith.profile.machine import machine_or_none
-from imagesmith.profile.schema import Fields, choice, parsed, size, table, text
+from imagesmith.profile.schema import Fields, choice, mapping, parsed, size, table, text
 
 _NOWHERE = FileSource("")
 _LOADER_TABLES = {"systemd-boot": ("gpt", "esp"), "raspi-firmware": ("mbr", "boot")}
@@ -54,6 +55,8 @@ def read_base(fields: Fields) -> Base:
         releases=fields.take_all("releases", text(names.word)),
         machine=fields.take("machine", machine_or_none, "board"),
         facts=fields.take("facts", table(lambda inner: _facts(inner, family)), {}),
+        unsuitable=fields.take("unsuitable", mapping(names.profile_name, text(names.title)), {}),
+        cautions=fields.take("cautions", mapping(names.profile_name, text(names.title)), {}),
     )
 
 
@@ -94,7 +97,7 @@ def _signature(fields: Fields) -> Signature:
 
 
 def _follow(fields: Fields) -> Follow:
-    publisher = fields.need("publisher", choice(*WORDS), "raspberrypi")
+    publisher: Publisher = fields.need("publisher", choice(*WORDS), "raspberrypi")
     words = WORDS[publisher]
     follow = Follow(
         publisher=publisher,

@@ -18,7 +18,7 @@ from imagesmith.model import Digest, Signature
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.disk import failures
 from imagesmith.sources.fetch import Patience, fetch_small
-from imagesmith.sources.verify import check_ready, check_signature
+from imagesmith.sources.verify import Signed, check_ready, signed
 from imagesmith.units import MiB
 
 KIND = "keys"
@@ -54,10 +54,14 @@ class Keys:
         return ring
 
     def signer(self, data: Path, detached: bytes, signature: Signature, ring: Path, where: str) -> str:
-        """The pinned fingerprint that made the detached signature over `data`. Raises what `check_signature` raises."""
+        """The pinned fingerprint that made the detached signature over `data`. Raises what `verify.signed` raises."""
+        return self.signed(data, detached, signature, ring, where).fingerprint
+
+    def signed(self, data: Path, detached: bytes, signature: Signature, ring: Path, where: str) -> Signed:
+        """Which pinned key made the detached signature over `data`, and when. Raises what `verify.signed` raises."""
         known = ring.read_bytes()
         try:
-            return check_signature(data, detached, ring, signature.fingerprints, where=where)
+            return signed(data, detached, ring, signature.fingerprints, where=where)
         except SignatureInvalid:
             if not signature.key_url:
                 raise
@@ -66,7 +70,7 @@ class Keys:
                 ring = self.ring(signature, where, fresh=True)
             if ring.read_bytes() == known:
                 raise
-        return check_signature(data, detached, ring, signature.fingerprints, where=where)
+        return signed(data, detached, ring, signature.fingerprints, where=where)
 
     def _published(self, signature: Signature, fresh: bool) -> Path:
         """The pinned ones of the publisher's keys, out of the cache or fetched into it."""

@@ -1,65 +1,43 @@
 """The policy of getting a base: which bytes are trusted and why, what the cache already has, what must be fetched.
 
-A published file is trusted by its pinned digest, else by its publisher's signature (over a checksum list, or over the
-file); else it is refused, or taken by name of `--insecure-unverified`. Download, digest, expansion and the digest of
-the raw image run side by side; nothing gets its name in the cache before all checks are done. Called by `workflow`.
+Why a published file is trusted is decided in `promise`. Download, digest, expansion and the digest of the raw image run
+side by side; nothing gets its name in the cache before all checks are done. Called by `workflow`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from imagesmith import resources
 from imagesmith.errors import (
-    ContentMalformed,
     DigestMismatch,
     ImagesmithError,
     SourceUnreachable,
     UsageError,
 )
-from imagesmith.events import Listener, Noted, Progress, StepFinished, StepStarted, Warned, unheard
-from imagesmith.formats import checksums
-from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase, Signature
-from imagesmith.sources.cache import PART_KIND, Cache, CacheEntry
+from imagesmith.events import Listener, Noted, Progress, StepFinished, StepStarted, unheard
+from imagesmith.model import Base, Digest, FileSource, HttpSource, ObtainedBase
+from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.sources.decompress import MOST, Expanded, expand
 from imagesmith.sources.disk import CHUNK, failures
-from imagesmith.sources.fetch import PATIENT, Patience, fetch, fetch_small
+from imagesmith.sources.fetch import PATIENT, Patience, fetch
 from imagesmith.sources.keys import Keys
 from imagesmith.sources.part import Part
 from imagesmith.sources.pipeline import Expansion
+from imagesmith.sources.promise import (
+    KIND,
+    REPLACED,
+    Promise,
+    Way,
+    check_file,
+    promise_of,
+    reference_of,
+    referred,
+    vouched,
+)
 from imagesmith.streams import Hashing, pieces
 from imagesmith.units import show_size
-
-KIND = PART_KIND
-_MISMATCH = "it was altered, or the publisher replaced it: see the publisher's page, or run `imagesmith update`"
-
-
-@dataclass(frozen=True, slots=True)
-class _Promise:
-    """What is known about a published file before it is there."""
-
-    digest: Digest | None
-    """None = only known once the file is there."""
-    trust: str
-    reference: str
-    """Name in the cache of what this promise last became."""
-    signature: Signature | None = None
-    """To be checked over the file itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """What every step here needs."""
-
-    cache: Cache
-    listener: Listener
-    patience: Patience
-    keys: Keys
-    refresh: bool
 
 
 def obtain_http(
@@ -83,9 +61,9 @@ def obtain_http(
     if not isinstance(source, HttpSource):
         raise UsageError(f"base {base.name} is not fetched over https")
     keys = Keys(lambda: keyrings or resources.folder("keyrings"), cache, patience, listener)
-    way = _Way(cache, listener, patience, keys, refresh)
+    way = Way(cache, listener, patience, keys, refresh)
     try:
-        promise = _promise(source, insecure, way)
+        promise = promise_of(source, insecure, way)
         entry = _cached(promise, way)
         if entry is None:
             with cache.hold(KIND, _key(promise), listener):
@@ -94,7 +72,8 @@ def obtain_http(
     except ImagesmithError as error:
         raise error.within(f"while getting base {base.name}") from error
     _check_raw(source, entry)
-    return _obtained(entry, promise.trust, source.released)
+    # Where the file's own signature had to be asked, the entry says what came of it.
+    return _obtained(entry, "" if promise.signature else promise.trust, source.released)
 
 
 def in_cache(source: HttpSource, cache: Cache) -> bool:
@@ -102,8 +81,11 @@ def in_cache(source: HttpSource, cache: Cache) -> bool:
 
     Looks only: no byte is compared, no network asked.
     """
+    signature = source.signature
+    if source.digest and source.unchecked and signature and signature.covers == "file":
+        return bool(vouched(source.digest, signature, cache)) and cache.has(KIND, source.digest.hex)
     # What nobody vouches for is only ever there as taken with `insecure`.
-    reference = _reference(source, insecure=source.signature is None)
+    reference = reference_of(source, insecure=source.signature is None)
     key = source.digest.hex if source.digest else cache.referred(reference)
     return bool(key) and cache.has(KIND, key or "")
 
@@ -133,96 +115,25 @@ def obtain_file(base: Base, *, cache: Cache, listener: Listener = unheard) -> Ob
     return _obtained(entry, trust, 0)
 
 
-# -- trust ----------------------------------------------------------------------------------------
-
-
-def _promise(source: HttpSource, insecure: bool, way: _Way) -> _Promise:
-    """Why the file will be trusted; the order is the profile's digest, the publisher's signature, `insecure`."""
-    signature, reference = source.signature, _reference(source, insecure)
-    if source.digest:
-        return _Promise(source.digest, f"{source.digest.algorithm} pinned by profile or lock", reference)
-    if signature and signature.covers == "file":
-        return _Promise(None, "", reference, signature)
-    if source.checksums_url and (signature or insecure):
-        return _listed(source, signature, reference, way)
-    if insecure:
-        way.listener(Warned(f"{source.url} is taken unverified: nobody vouches for its bytes"))
-        return _Promise(None, "not verified (--insecure-unverified)", reference)
-    why = "its publisher's checksum list is not signed" if source.checksums_url else "no digest is known for it"
-    raise DigestMismatch(
-        f"cannot be verified: {why}",
-        where=source.url,
-        hint="give its digest in the profile; or take it unverified: --insecure-unverified, which with "
-        "`imagesmith update` pins what comes now for all later builds",
-    )
-
-
-def _reference(source: HttpSource, insecure: bool) -> str:
-    """The name in the cache of what a file of this address, trusted in this way, last became."""
-    signature = source.signature
-    voucher = f"{signature.url} {' '.join(sorted(signature.fingerprints))}" if signature else "nobody"
-    name = hashlib.sha256(f"{source.url}\n{source.checksums_url}\n{voucher}\n{insecure}".encode()).hexdigest()
-    return f"url-{name}"
-
-
-def _listed(source: HttpSource, signature: Signature | None, reference: str, way: _Way) -> _Promise:
-    """The digest out of the publisher's checksum list; offline that which it said last time."""
-    try:
-        ring = way.keys.ring(signature, source.checksums_url, fresh=way.refresh) if signature else None
-        text = fetch_small(source.checksums_url, patience=way.patience)
-        detached = fetch_small(signature.url, patience=way.patience) if signature else b""
-    except SourceUnreachable as error:
-        entry = _referred(reference, way)
-        if entry is None:
-            raise
-        way.listener(Noted(f"{error}; the image fetched before is used"))
-        return _Promise(Digest.parse(str(entry.facts["published"])), str(entry.facts["trust"]), reference)
-    if signature and ring:
-        with way.cache.scratch("list", reference) as folder:
-            path = folder / "checksums"
-            path.write_bytes(text)
-            signer = way.keys.signer(path, detached, signature, ring, source.checksums_url)
-        trust = f"in the publisher's checksum list, signed by {signer}"
-    else:
-        trust = "in the publisher's checksum list, not signed (--insecure-unverified)"
-    try:
-        digest = checksums.digest_for(text.decode("utf-8", "replace"), _file_name(source.url))
-    except ContentMalformed as error:
-        error.where = error.where or source.checksums_url
-        raise
-    return _Promise(digest, trust, reference)
-
-
-def _check_file_signature(promise: _Promise, ring: Path | None, part: Part, url: str, way: _Way) -> str:
-    """Why the whole file is trusted, after its own signature, if it has one, was checked."""
-    if promise.signature is None or ring is None:
-        return promise.trust
-    detached = fetch_small(promise.signature.url, patience=way.patience)
-    return f"signed by {way.keys.signer(part.path, detached, promise.signature, ring, url)}"
-
-
 # -- what is there --------------------------------------------------------------------------------
 
 
-def _cached(promise: _Promise, way: _Way) -> CacheEntry | None:
+def _cached(promise: Promise, way: Way) -> CacheEntry | None:
+    if promise.digest and promise.signature and not vouched(promise.digest, promise.signature, way.cache):
+        return None
     if promise.digest:
         return way.cache.get(KIND, promise.digest.hex, way.listener)
-    return _referred(promise.reference, way)
+    return referred(promise.reference, way)
 
 
-def _referred(reference: str, way: _Way) -> CacheEntry | None:
-    key = None if way.refresh else way.cache.referred(reference)
-    return way.cache.get(KIND, key, way.listener) if key else None
-
-
-def _key(promise: _Promise) -> str:
+def _key(promise: Promise) -> str:
     return promise.digest.hex if promise.digest else promise.reference
 
 
 # -- bringing -------------------------------------------------------------------------------------
 
 
-def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
+def _bring(source: HttpSource, promise: Promise, way: Way) -> CacheEntry:
     """Fetch from the URL, else from its mirrors in order, and file the raw image in the cache."""
     # Before the download of minutes, and not when the image is in the cache.
     ring = way.keys.ring(promise.signature, source.url, fresh=way.refresh) if promise.signature else None
@@ -241,7 +152,7 @@ def _bring(source: HttpSource, promise: _Promise, way: _Way) -> CacheEntry:
 
 
 def _bring_from(
-    url: str, source: HttpSource, promise: _Promise, ring: Path | None, part: Part, raw: Path, way: _Way
+    url: str, source: HttpSource, promise: Promise, ring: Path | None, part: Part, raw: Path, way: Way
 ) -> CacheEntry:
     algorithm = promise.digest.algorithm if promise.digest else "sha256"
     way.listener(StepStarted("fetch", url))
@@ -252,7 +163,7 @@ def _bring_from(
     if promise.digest and published != promise.digest:
         raise _mismatch(published, promise.digest, url)
     _check_expanded(source, expanded, url)
-    trust = _check_file_signature(promise, ring, part, url, way)
+    trust = check_file(promise, ring, part.path, url, way)
     facts = {**_facts(published, part.size, expanded, trust, url), "modified": part.modified}
     entry = way.cache.publish(KIND, published.hex, raw, expanded.digest, facts)
     way.cache.refer(promise.reference, published.hex)
@@ -264,7 +175,7 @@ def _bring_from(
 def _check_expanded(source: HttpSource, expanded: Expanded, url: str) -> None:
     if source.raw_size and expanded.size != source.raw_size:
         raise DigestMismatch(
-            f"expands to {expanded.size} bytes, {source.raw_size} were promised", where=url, hint=_MISMATCH
+            f"expands to {expanded.size} bytes, {source.raw_size} were promised", where=url, hint=REPLACED
         )
     if source.raw_digest and source.raw_digest.algorithm == "sha256" and expanded.digest != source.raw_digest:
         raise _mismatch(expanded.digest, source.raw_digest, f"{url} (expanded)")
@@ -339,8 +250,4 @@ def _obtained(entry: CacheEntry, trust: str, epoch: int) -> ObtainedBase:
 
 
 def _mismatch(found: Digest, promised: Digest, where: str) -> DigestMismatch:
-    return DigestMismatch(f"its digest is {found}, not {promised} as promised", where=where, hint=_MISMATCH)
-
-
-def _file_name(url: str) -> str:
-    return os.path.basename(unquote(urlsplit(url).path))  # noqa: PTH119 - a URL's path, not a file's
+    return DigestMismatch(f"its digest is {found}, not {promised} as promised", where=where, hint=REPLACED)

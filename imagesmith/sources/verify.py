@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith import tools
@@ -22,10 +23,28 @@ _SPOILED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Who made a good signature, and when."""
+
+    fingerprint: str
+    """Of the primary key, one of those that were pinned."""
+    at: int
+    """Seconds since 1970, as the signer's clock told; 0 when gpgv does not tell."""
+
+
 def check_signature(
     data: Path, signature: bytes, keyring: Path, fingerprints: Iterable[str], *, where: str = ""
 ) -> str:
     """The primary fingerprint, one of `fingerprints`, that made the detached `signature` over the file `data`.
+
+    Raises what `signed` raises.
+    """
+    return signed(data, signature, keyring, fingerprints, where=where).fingerprint
+
+
+def signed(data: Path, signature: bytes, keyring: Path, fingerprints: Iterable[str], *, where: str = "") -> Signed:
+    """Which of the primary keys `fingerprints` made the detached `signature` over the file `data`, and when.
 
     `where` names the file in messages. Raises SignatureInvalid with the reason, ToolMissing.
     """
@@ -61,7 +80,7 @@ def gpgv_argv(data: Path, signature: Path, keyring: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _judge(lines: Sequence[str], pinned: set[str], where: str, complaint: str) -> str:
+def _judge(lines: Sequence[str], pinned: set[str], where: str, complaint: str) -> Signed:
     status = [line.split()[1:] for line in lines if line.startswith("[GNUPG:] ") and len(line.split()) > 1]
     words = {fields[0] for fields in status}
     good = [fields for fields in status if fields[0] == "GOODSIG"]
@@ -79,5 +98,5 @@ def _judge(lines: Sequence[str], pinned: set[str], where: str, complaint: str) -
     for fields in valid:
         # VALIDSIG's last field is the primary key's fingerprint, its first the signing (sub)key's.
         if fields[-1].upper() in pinned:
-            return fields[-1].upper()
+            return Signed(fields[-1].upper(), int(fields[3]) if len(fields) > 4 and fields[3].isdecimal() else 0)
     raise SignatureInvalid(f"signed with a key that is not pinned ({valid[0][-1]})", where=where, hint=hint)
