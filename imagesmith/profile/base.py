@@ -20,10 +20,10 @@ from imagesmith.model import (
     Follow,
     HttpSource,
     PartitionSpec,
-    Publisher,
     Signature,
     Source,
 )
+from imagesmith.model.origins import Publisher
 from imagesmith.profile import names
 from imagesmith.profile.machine import machine_or_none
 from imagesmith.profile.schema import Fields, choice, mapping, parsed, size, table, text
