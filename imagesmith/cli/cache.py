@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import click
 
-from imagesmith.cli.options import answer, json_option, target_argument, target_options
+from imagesmith.cli.options import answer, complete_target, json_option, target_options
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.units import show_size
-from imagesmith.workflow.locking import update
+from imagesmith.workflow.locking import NOTHING, Options, Outcome, update, update_all
+from imagesmith.workflow.looked_up import several
 from imagesmith.workflow.planned import lock_file
 from imagesmith.workflow.target import TargetChoice, wanted
 
@@ -72,9 +74,16 @@ def prune_command(older_than: int | None, everything: bool, as_json: bool) -> No
     click.echo(f"removed {len(removed)}, {show_size(sum(one.size for one in removed))}")
 
 
-@click.command("update", short_help="Look for a newer base image and lock it.")
-@target_argument
+@click.command("update", short_help="Look for newer base images and lock them.")
+@click.argument("target", metavar="[TARGET]", default="", shell_complete=complete_target)
 @target_options
+@click.option(
+    "--allow-rollback",
+    "rollbacks",
+    metavar="BOARD/BASE",
+    multiple=True,
+    help="Let this base become older than it is locked; can be repeated.",
+)
 @click.option(
     "--insecure-unverified",
     "insecure",
@@ -83,24 +92,67 @@ def prune_command(older_than: int | None, everything: bool, as_json: bool) -> No
 )
 @json_option
 @click.pass_context
-def update_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_json: bool) -> None:
-    """Look for a newer base image of TARGET and write what it is to
-    imagesmith.lock; a build never goes past the lock by itself.
+def update_command(
+    ctx: click.Context, choice: TargetChoice, rollbacks: tuple[str, ...], insecure: bool, as_json: bool
+) -> None:
+    """Look for newer base images and write what they are to imagesmith.lock;
+    a build never goes past the lock by itself.
 
-    A base that has neither digest nor signature is refused, unless
-    --insecure-unverified is given once: later builds want the same bytes.
+    TARGET is a board, or as elsewhere a node or profile; without one it is
+    about every node of the inventory, else about every board. Publishers'
+    indexes are asked, no image is fetched, unless the base follows none: then
+    a TARGET's is got as it is now.
+
+    An older release than the one locked is refused. When one publisher fails,
+    its bases stay as they are locked and the others are updated; the exit code
+    is that of the failure.
 
     \b
     Examples:
-      imagesmith update rpi4-worker
+      imagesmith update
+      imagesmith update rpi4
       imagesmith update ./mine.yaml --insecure-unverified
     """
-    changes = update(wanted(choice), lock_file(choice), Cache.default(), listener_for(ctx), insecure=insecure)
+    options = Options(insecure, rollbacks)
+    bases, cache, listener = several(choice), Cache.default(), listener_for(ctx)
+    if bases is None:
+        one = wanted(choice)
+        outcome = update(one.profile.board, one.base, lock_file(choice), cache, listener, options)
+    else:
+        outcome = update_all(bases, lock_file(choice), cache, listener, options)
     if as_json:
-        answer({"changes": list(changes)})
-        return
-    for change in changes or ("nothing has changed",):
-        click.echo(change)
+        answer(_outcome_facts(outcome))
+    else:
+        _tell(outcome)
+    for failure in outcome.failures[1:]:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {failure}", err=True)
+    for failure in outcome.failures[:1]:
+        raise failure
+
+
+def _tell(outcome: Outcome) -> None:
+    """The changes, as a diff: the value that was, and the one that is."""
+    told = ""
+    for change in outcome.changes:
+        if change.base != told:
+            click.echo(change.base)
+            told = change.base
+        if change.before != NOTHING:
+            click.echo(click.style(f"  - {change.name:<14} {change.before}", fg="red"))
+        click.echo(click.style(f"  + {change.name:<14} {change.after}", fg="green"))
+    if not outcome.changes and not outcome.failures:
+        click.echo("nothing has changed")
+    if outcome.left:
+        click.echo(f"not looked up, as they follow no index: {', '.join(outcome.left)}")
+
+
+def _outcome_facts(outcome: Outcome) -> dict[str, object]:
+    return {
+        "changes": [asdict(change) for change in outcome.changes],
+        "failures": [failure.facts() for failure in outcome.failures],
+        "left": list(outcome.left),
+        "asked": dict(outcome.asked),
+    }
 
 
 def _plain(entry: CacheEntry) -> dict[str, object]:

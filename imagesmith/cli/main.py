@@ -37,7 +37,7 @@ _COMMANDS = {
     "wipe": ("cards:wipe_command", "Blank a card's tables, or all of it."),
     "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
-    "update": ("cache:update_command", "Look for a newer base image and lock it."),
+    "update": ("cache:update_command", "Look for newer base images and lock them."),
     "doctor": ("doctor:doctor_command", "Check this machine for the tools that are needed."),
     "completion": ("doctor:completion_command", "Print the shell's completion script."),
 }

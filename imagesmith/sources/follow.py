@@ -44,7 +44,10 @@ def newest(base: Base, asking: Asking, keys: Keys, cache: Cache, *, today: str, 
             found, signed = _summed(source, follow, asking, keys, cache)
     except ImagesmithError as error:
         error.where = error.where or follow.index
-        raise error.within(f"while looking for the newest {base.name}") from error
+        clause = f"while looking for the newest {base.name}"
+        if clause in error.context:  # the same failure, of a file that several boards need
+            raise
+        raise error.within(clause) from error
     return _entry(source, found, signed, today, insecure)
 
 

@@ -108,8 +108,8 @@ def _pinned(source: HttpSource, entry: LockEntry) -> HttpSource:
     )
 
 
-def entry_of(base: Base, obtained: ObtainedBase, today: str = "") -> LockEntry:
-    """What to lock of a base that was just obtained, on the day `today`."""
+def entry_of(base: Base, obtained: ObtainedBase, today: str = "", packages: str = "") -> LockEntry:
+    """What to lock of a base that was just obtained, on the day `today`; `packages` = its state, where it has one."""
     url = base.source.url if isinstance(base.source, HttpSource) else ""
     origin = {"digest": obtained.trust} if url else {}
     return LockEntry(
@@ -119,6 +119,7 @@ def entry_of(base: Base, obtained: ObtainedBase, today: str = "") -> LockEntry:
         raw_size=obtained.size,
         raw_digest=obtained.digest,
         released=obtained.epoch,
+        packages=packages,
         address=url,
         resolved=today,
         origin=origin,

@@ -5,6 +5,7 @@ Called by every command that needs a plan or its id. Reads the lock; fetches and
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,9 +26,15 @@ def lock_file(choice: TargetChoice) -> Path:
     return (choice.cluster.parent if choice.cluster else Path()) / LOCK
 
 
+@functools.cache
+def shipped_lock() -> lock.Lock:
+    """The lock that comes with imagesmith: what the shipped bases were when it was made. The user's goes before it."""
+    return lock.read(resources.folder("profiles") / LOCK)
+
+
 def plan(found: Wanted, lock_path: Path, *, epoch: int = 0) -> BuildPlan:
     """The plan of what is wanted. Raises DocumentInvalid for a broken lock and what `plan_build` raises."""
-    base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name)
+    base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name, shipped_lock())
     return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch)
 
 

@@ -19,8 +19,8 @@ from imagesmith.events import unheard
 from imagesmith.model import Base, Digest, FileSource, HttpSource
 from imagesmith.sources import lock
 from imagesmith.sources.cache import Cache
+from imagesmith.workflow import locking
 from imagesmith.workflow.build import obtain
-from imagesmith.workflow.locking import update
 from imagesmith.workflow.planned import plan
 from imagesmith.workflow.target import TargetChoice, Wanted, wanted
 
@@ -49,6 +49,13 @@ def cache(tmp_path: Path) -> Cache:
 @pytest.fixture
 def lock_path(tmp_path: Path) -> Path:
     return tmp_path / "imagesmith.lock"
+
+
+def update(found: Wanted, lock_path: Path, cache: Cache, *, insecure: bool = False) -> list[str]:
+    """The changes, in words."""
+    options = locking.Options(insecure=insecure)
+    outcome = locking.update(found.profile.board, found.base, lock_path, cache, options=options)
+    return [str(change) for change in outcome.changes]
 
 
 def published(url: str, data: bytes) -> Wanted:
@@ -87,7 +94,7 @@ def test_a_second_update_changes_nothing(server: Server, cache: Cache, lock_path
     found = published(server.file("/a.img", data), data)
     update(found, lock_path, cache)
     before = lock_path.read_bytes()
-    assert update(found, lock_path, cache) == ()
+    assert update(found, lock_path, cache) == []
     assert lock_path.read_bytes() == before
 
 
@@ -164,7 +171,7 @@ def test_what_nobody_vouches_for_is_pinned_only_when_that_is_asked_for(
 def test_a_local_file_has_no_publisher_to_ask(tmp_path: Path, cache: Cache, lock_path: Path) -> None:
     found = wanted(TargetChoice("rpi4-worker", no_cluster=True))
     local = replace(found, base=Base("local", "debian-generic", FileSource(str(tmp_path / "base.img"))))
-    assert update(local, lock_path, cache) == ()
+    assert update(local, lock_path, cache) == []
     assert not lock_path.exists()
 
 

@@ -35,7 +35,7 @@ _OTHER_USES = ("preinstalled_application", "application", "file_application")
 
 
 def newest(index: bytes, choose: Mapping[str, str]) -> Newest:
-    """The image of the highest version among those that `choose` picks. Raises ContentMalformed."""
+    """The image of the highest version among those that `choose` picks, releases first. Raises ContentMalformed."""
     root = json_of(index, _WHAT)
     if not isinstance(root, dict):
         raise missing(_WHAT, ["its data"])
@@ -50,6 +50,8 @@ def newest(index: bytes, choose: Mapping[str, str]) -> Newest:
             _WHAT, choose, (" ".join(_said(row, key) for key in ("release", "branch", "variant")) for row in rows)
         )
     found = [_newest(row, "armbian-images.json" if old else "Armbian's API") for row in fitting]
+    if "stability" not in choose:  # nightly builds bear the next version's number
+        found = [one for one in found if "trunk" not in one.version] or found
     best = max(found, key=_rank)
     twins = sorted({one.url for one in found if _rank(one) == _rank(best)})
     if len(twins) > 1:
