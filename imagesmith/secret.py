@@ -1,8 +1,11 @@
-"""Secrets that can't be printed by accident, and names of secrets that are resolved late."""
+"""Secrets that can't be printed by accident, names of secrets that are resolved late, texts with secrets in them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+FILE = "file:"
+"""What the names of secrets begin with that lie in files; a vault's will begin otherwise."""
 
 
 class Secret:
@@ -26,7 +29,49 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Where a secret was named: a document's file and line (0 = none) and the path in it, as `defaults.wifi`."""
+
+    file: str = ""
+    line: int = 0
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SecretRef:
-    """The name of a secret, as a plan carries it; `resources.resolve` turns it into a Secret."""
+    """The name of a secret, as a plan carries it; `workflow.secrets` turns it into a Secret."""
 
     name: str
+    """Kind and what it is called there: `file:admin.hash`."""
+    written: Written = field(default=Written(), compare=False)
+    """For complaints, and for finding the file: its name is relative to the document's. No part of a plan."""
+
+    @property
+    def shown(self) -> str:
+        """The secret in words: `the file admin.hash`."""
+        return f"the file {self.name.removeprefix(FILE)}" if self.name.startswith(FILE) else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordHash:
+    """A secret that must be a password's crypt(3) hash, as `/etc/shadow` has it."""
+
+    ref: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class WpaKey:
+    """The key of a Wi-Fi network, 64 hex digits, made of a secret passphrase and the network's name.
+
+    It opens this one network; the passphrase, which people use elsewhere too, stays at home.
+    """
+
+    passphrase: SecretRef
+    ssid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretText:
+    """A text that is put together when it is written, of plain pieces and secret ones."""
+
+    parts: tuple[bytes | SecretRef | PasswordHash | WpaKey, ...]

@@ -25,6 +25,7 @@ from imagesmith.units import show_size
 from imagesmith.workflow.build import BuildOptions, Compression, build, obtain
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
+from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 
 _OUTPUT = Path("out")
@@ -96,8 +97,11 @@ def build_command(
     options = BuildOptions(output, compress, insecure, source_date_epoch())
     listener = listener_for(ctx)
     cache, images = Cache.default(), list[Image]()
-    for one in targets:
-        images.append(build(plan(one, lock_file(choice), epoch=options.epoch), options, cache, listener))
+    plans = [plan(one, lock_file(choice), epoch=options.epoch) for one in targets]
+    # Of all of them, before the first base is fetched for hours.
+    open_secrets(plans, listener)
+    for build_plan in plans:
+        images.append(build(build_plan, options, cache, listener))
         # After each, so that what was made is known although a later one fails.
         record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:

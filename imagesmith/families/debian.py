@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from imagesmith.families import wifi
 from imagesmith.families.family import Given
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import cgroup_words, cloud_init, enabled, first_boot, locale_source
@@ -40,6 +41,7 @@ class Debian:
             *cloud_init(given, CLOUD_CFG),
             enabled("systemd-networkd.service"),
             Remove("root", WAIT_ONLINE),
+            *wifi.wpa_supplicant(given),
             enabled("ssh.service"),
             *locale_source(given.node.settings.locale),
             *first_boot(given),

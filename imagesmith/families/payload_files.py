@@ -15,6 +15,7 @@ from imagesmith.model import (
     PutFile,
     Remove,
 )
+from imagesmith.secret import PasswordHash, SecretText
 
 LIBRARY = "/usr/lib/imagesmith"
 UNITS = "/usr/lib/systemd/system"
@@ -51,6 +52,10 @@ def scripts_and_units(given: Given) -> tuple[Edit, ...]:
         edits.append(PutFile("root", f"{UNITS}/{unit}", files[f"firstboot/{unit}"]))
         edits.append(enabled(unit))
     keys = "".join(f"{key}\n" for key in node.settings.ssh_keys)
+    if node.settings.password:
+        # The step 15-account sets it and takes it away.
+        hashed = SecretText((PasswordHash(node.settings.password), b"\n"))
+        edits.append(PutFile("root", "/etc/imagesmith/password", hashed, 0o600))
     edits += [
         PutFile("root", "/etc/imagesmith/node.conf", given.documents.node_conf),
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagesmith.families import raspberry
+from imagesmith.families import raspberry, wifi
 from imagesmith.families.family import Given, facts_of
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import locale_source, scripts_and_units, seed
@@ -39,6 +39,7 @@ class RaspiosCloudinit:
             *raspberry.starts(facts, settings),
             *raspberry.no_questions(facts),
             *locale_source(settings.locale),
+            *wifi.network_manager(given, raspberry.CMDLINE),
             *scripts_and_units(given),
             PutFile("root", facts["swap"], rpi_swap(settings.zram_percent)),
         )

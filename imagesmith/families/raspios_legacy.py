@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagesmith.families import raspberry
+from imagesmith.families import raspberry, wifi
 from imagesmith.families.family import Given, facts_of
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.networkmanager import wired
@@ -42,6 +42,7 @@ class RaspiosLegacy:
             keys_only(),
             # Swap is on the card there, and this image has nothing for swap in memory.
             masked(facts["disk_swap"]),
+            *wifi.network_manager(given, raspberry.CMDLINE),
             *scripts_and_units(given),
         )
 

@@ -28,13 +28,13 @@ from imagesmith.model import (
     RemoveKey,
     SetKey,
 )
-from imagesmith.secret import SecretRef
+from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey
 
 # Members of unions: without their class's name, two of them could look alike.
 _UNION_MEMBERS = (
     HttpSource, FileSource, DebianSource,
     PutFile, EnsureLine, EnsureToken, SetKey, RemoveKey, EnsureWord, MakeDir, Link, Remove,
-    FileContent, SecretRef,
+    FileContent, SecretRef, SecretText, PasswordHash, WpaKey,
 )  # fmt: skip
 
 
@@ -80,6 +80,8 @@ def _plain_fields(value: object) -> dict[str, object]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         inner = getattr(value, field.name)
         if isinstance(value, FileContent) and field.name == "path":
+            continue
+        if isinstance(value, SecretRef) and field.name == "written":
             continue
         if isinstance(value, FileSource) and field.name == "path":
             plain["path"] = PurePath(value.path).name

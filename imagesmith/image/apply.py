@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from imagesmith.disk import failures
 from imagesmith.errors import DigestMismatch, EditFailed
 from imagesmith.events import Listener, Progress, unheard
+from imagesmith.formats.credentials import OpenSecret
 from imagesmith.formats.manifest import AppliedEdit
 from imagesmith.image.draft import Draft
 from imagesmith.image.ext4 import Ext4
@@ -23,7 +24,7 @@ from imagesmith.image.fat import Fat
 from imagesmith.image.raw import RawImage
 from imagesmith.image.tree import Entry, File, Folder, Gone, Node, Symlink
 from imagesmith.model import Edit, FileContent, PartitionRole
-from imagesmith.secret import Secret, SecretRef
+from imagesmith.secret import Secret
 
 _ORDER: tuple[PartitionRole, ...] = ("boot", "esp", "root")
 
@@ -33,7 +34,7 @@ def apply(
     edits: Sequence[Edit],
     *,
     epoch: int,
-    open_secret: Callable[[SecretRef], Secret],
+    open_secret: OpenSecret,
     listener: Listener = unheard,
 ) -> tuple[AppliedEdit, ...]:
     """Make all `edits`, each volume's in their order; what was done, for the manifest, in the order of `edits`.
@@ -61,7 +62,7 @@ def _workspace(raw: RawImage) -> AbstractContextManager[str]:
         return tempfile.TemporaryDirectory(prefix=".edits-", dir=raw.path.parent)
 
 
-def _job(raw: RawImage, role: PartitionRole, edits: Sequence[Edit], open_secret: Callable[[SecretRef], Secret]) -> _Job:
+def _job(raw: RawImage, role: PartitionRole, edits: Sequence[Edit], open_secret: OpenSecret) -> _Job:
     volume = raw.volume(role)
     tree = raw.ext4(volume) if volume.filesystem.kind == "ext4" else raw.fat(volume)
     draft = Draft(tree, open_secret)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from imagesmith.errors import EditFailed
+from imagesmith.formats.credentials import OpenSecret, revealed
 from imagesmith.image.keys import with_key, with_word, without_key
 from imagesmith.image.text import with_line, with_token
 from imagesmith.image.tree import Entry, File, Folder, Gone, Node, Symlink, Tree, parent, split
@@ -24,15 +25,17 @@ from imagesmith.model import (
     RemoveKey,
     SetKey,
 )
-from imagesmith.secret import Secret, SecretRef
+from imagesmith.secret import Secret, SecretRef, SecretText
 
 _MAX_LINKS = 40
+_OTHERS = 0o007
+"""The permission bits of everybody else."""
 
 
 class Draft:
     """The changes of one volume, in the order in which they can be made (parents first)."""
 
-    def __init__(self, tree: Tree, open_secret: Callable[[SecretRef], Secret]) -> None:
+    def __init__(self, tree: Tree, open_secret: OpenSecret) -> None:
         self._tree = tree
         self._open_secret = open_secret
         self._nodes: dict[str, tuple[str, Node]] = {}
@@ -85,14 +88,24 @@ class Draft:
                 self._remove(edit.path)
 
     def _put(self, edit: PutFile) -> None:
-        if self._tree.is_fat and isinstance(edit.content, SecretRef):
-            raise self._refusal(
-                edit.path, "holds a secret, and everyone who finds the card can read FAT", "put it on the root"
-            )
-        content = self._open_secret(edit.content) if isinstance(edit.content, SecretRef) else edit.content
+        given = edit.content
+        content = self._opened(edit, given) if isinstance(given, SecretRef | SecretText) else given
         at = self._place(edit.path)
         self._refuse_folder(edit.path, at)
         self._set(at, File(content, edit.mode, edit.uid, edit.gid))
+
+    def _opened(self, edit: PutFile, content: SecretRef | SecretText) -> Secret:
+        """The one way in for secrets: nowhere but into files that their owner's system keeps from others."""
+        if self._tree.is_fat:
+            raise self._refusal(
+                edit.path, "holds a secret, and everyone who finds the card can read FAT", "put it on the root"
+            )
+        if edit.mode & _OTHERS:
+            raise self._refusal(edit.path, f"holds a secret, and mode {edit.mode:04o} lets everybody at it", "use 0600")
+        try:
+            return revealed(content, self._open_secret)
+        except ValueError as error:
+            raise self._refusal(edit.path, f"can't be put together: of a secret for it, {error}") from error
 
     def _link(self, edit: Link) -> None:
         if self._tree.is_fat:

@@ -9,7 +9,7 @@ from typing import Literal
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base, Digest
 from imagesmith.model.wanted import Architecture, Node, Role
-from imagesmith.secret import SecretRef
+from imagesmith.secret import SecretRef, SecretText
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class FileContent:
     size: int
 
 
-Content = bytes | FileContent | SecretRef
+Content = bytes | FileContent | SecretRef | SecretText
 PartitionRole = Literal["boot", "esp", "root"]
 """Where an edit goes. Paths are absolute inside that file system, `/` separated."""
 

@@ -27,6 +27,8 @@ class Board:
     roles: tuple[Role, ...]
     """What the board is strong enough for."""
     notes: tuple[str, ...] = ()
+    wifi: bool = False
+    """It has a radio of its own."""
 
     def machine_for(self, base: Base) -> QemuMachine | None:
         """The machine that boots `base` in place of this board; None where there is none."""
@@ -78,6 +80,8 @@ class Settings:
     """Hardware watchdog interval where there is one; 0 = off."""
     serial_console: bool = False
     """A console on the board's serial port, for when the network is dead."""
+    password: SecretRef | None = None
+    """The crypt(3) hash of a password for the console and for sudo; SSH never takes it. None = no password."""
     sudo_nopasswd: bool = True
     """The user is created without a password and logs in by key; sudo without one needs this."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from imagesmith.formats.canonical import plan_id, to_plain
+from imagesmith.formats.credentials import named_in
 from imagesmith.model import (
     Base,
     BuildPlan,
@@ -29,9 +30,11 @@ from imagesmith.model import (
     QemuMachine,
     Remove,
     RemoveKey,
+    Role,
     SetKey,
+    Wifi,
 )
-from imagesmith.secret import SecretRef
+from imagesmith.secret import SecretRef, SecretText
 from imagesmith.units import show_size
 
 _WIDTH = 100
@@ -70,9 +73,10 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
 def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
     """A profile and its board in words; `proven` tells per family what of it has been booted."""
     board = profile.board
+    radio = ", Wi-Fi" if board.wifi else ""
     lines = [
         f"{profile.name}: {profile.title}",
-        *_labelled("board", [f"{board.name}, {board.title}, {board.architecture}, {show_size(board.memory)}"]),
+        *_labelled("board", [f"{board.name}, {board.title}, {board.architecture}, {show_size(board.memory)}{radio}"]),
         *_labelled("role", [f"k3s {profile.role} (the board can be {' or '.join(board.roles)})"]),
         *_labelled("settings", [f"{key} = {value}" for key, value in profile.settings.items()]),
     ]
@@ -144,15 +148,32 @@ def _network(plan: BuildPlan) -> list[str]:
         lines = [f"{network.address} on {card}{gateway}"]
     if network.nameservers:
         lines.append(f"name servers {', '.join(network.nameservers)}")
+    if network.wifi:
+        lines += _wifi(network.wifi, plan.role)
     return lines
+
+
+def _wifi(wifi: Wifi, role: Role) -> Iterator[str]:
+    hidden = ", hidden" if wifi.hidden else ""
+    key = f"its key made from {wifi.key.shown}" if wifi.key else "OPEN: no key, everybody can listen"
+    yield f"Wi-Fi {wifi.ssid!r} ({wifi.country}{hidden}) by DHCP, {key}; the wire is preferred"
+    if role == "server":
+        yield "WARNING: a server on Wi-Fi: every node depends on it, so give it a wire too"
 
 
 def _login(plan: BuildPlan) -> list[str]:
     settings = plan.node.settings
     count = len(settings.ssh_keys)
     if not count:
-        return [f"user {settings.user}", "NO SSH KEY: nobody will be able to log in; give one with --ssh-key FILE"]
-    return [f"user {settings.user} with {count} SSH key{'s' if count > 1 else ''}, no password"]
+        nobody = "nobody will be able to log in" if settings.password is None else "only the console lets you in"
+        lines = [f"user {settings.user}", f"NO SSH KEY: {nobody}; give one with --ssh-key FILE"]
+    else:
+        lines = [f"user {settings.user} with {count} SSH key{'s' if count > 1 else ''}"]
+    if settings.password is None:
+        lines[0] += ", no password"
+    else:
+        lines.append(f"a password for the console and sudo, never for SSH; its hash from {settings.password.shown}")
+    return lines
 
 
 def _edits(edits: Iterable[Edit]) -> Iterator[str]:
@@ -182,6 +203,9 @@ def _edits(edits: Iterable[Edit]) -> Iterator[str]:
 def _content(edit: PutFile) -> str:
     if isinstance(edit.content, SecretRef):
         return f"the secret {edit.content.name}"
+    if isinstance(edit.content, SecretText):
+        names = dict.fromkeys(ref.name for ref in named_in(edit.content))
+        return f"with the secret {' and '.join(names)}"
     size = edit.content.size if isinstance(edit.content, FileContent) else len(edit.content)
     return show_size(size) if size else "empty"
 

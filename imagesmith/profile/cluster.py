@@ -10,11 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesmith.errors import Problem
-from imagesmith.model import Cluster, Network, Node, Profile, Settings
+from imagesmith.model import Cluster, Network, Node, Profile, Settings, Wifi
 from imagesmith.profile import names
 from imagesmith.profile.load import named_one
 from imagesmith.profile.schema import Fields, did_you_mean, read_document, settle, table, text
-from imagesmith.profile.settings import NETWORK, SETTINGS, SHARED_NETWORK, network_complaint, taken
+from imagesmith.profile.settings import (
+    NETWORK,
+    NO_WIFI,
+    PERSONAL,
+    SETTINGS,
+    SHARED_NETWORK,
+    network_complaint,
+    settings_in,
+    taken,
+)
 
 
 def load_cluster(content: str, file: str, profiles: Mapping[str, Profile]) -> Cluster:
@@ -44,7 +53,7 @@ class _Entry:
 def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Cluster:
     name = fields.need("name", text(names.host_name), "")
     domain = fields.take("domain", text(names.domain), "")
-    shared = fields.take("defaults", table(lambda inner: taken(inner, {**SETTINGS, **SHARED_NETWORK})), {})
+    shared = fields.take("defaults", table(lambda inner: taken(inner, {**SETTINGS, **SHARED_NETWORK, **PERSONAL})), {})
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
     _refuse_clash(fields, entries, "name", lambda node: node.name)
@@ -60,15 +69,18 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
     if profile and base and profile.base_named(base) is None:
         known = [base.name for base in profile.board.bases]
         fields.complain("base", f"{profile_name} has no base {base!r}{did_you_mean(base, known)}", ", ".join(known))
-    own = taken(fields, {**NETWORK, **SETTINGS})
+    own = taken(fields, {**NETWORK, **SETTINGS, **PERSONAL})
     # A shared gateway is for nodes with an address; the others learn theirs by DHCP.
     inherited = dict(shared) if "address" in own else {key: shared[key] for key in shared if key != "gateway"}
     merged = {**inherited, **own}
-    network = Network(**{key: value for key, value in merged.items() if key in NETWORK})
+    network = Network(
+        **{key: value for key, value in merged.items() if key in NETWORK},
+        wifi=_wifi(fields, profile, own, shared) if profile else None,
+    )
     key, complaint = network_complaint(network)
     if complaint:
         fields.complain(key if fields.has(key) else "address", complaint)
-    settings = {key: value for key, value in merged.items() if key in SETTINGS}
+    settings = settings_in(merged)
     node = replace(
         frame,
         name=name,
@@ -78,6 +90,16 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
         settings=settings_of(profile, settings) if profile else Settings(),
     )
     return _Entry(node, {key: fields.line_of(key) for key in ("name", "address", "mac")}, fields.place.path)
+
+
+def _wifi(fields: Fields, profile: Profile, own: Mapping[str, Any], shared: Mapping[str, Any]) -> Wifi | None:
+    """A node's own word, else the shared one for workers with a radio: servers are reached by wire."""
+    chosen: Wifi | None = own.get("wifi")
+    if chosen and chosen != NO_WIFI and not profile.board.wifi:
+        fields.complain("wifi", f"the board {profile.board.name} has no Wi-Fi", "take this away; the node has its wire")
+    if chosen is None and profile.role == "worker" and profile.board.wifi:
+        chosen = shared.get("wifi")
+    return None if chosen == NO_WIFI else chosen
 
 
 def _refuse_clash(fields: Fields, entries: tuple[_Entry, ...], key: str, value_of: Callable[[Node], str]) -> None:

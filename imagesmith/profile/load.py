@@ -20,6 +20,7 @@ from imagesmith.profile.schema import (
     Fields,
     Kind,
     Place,
+    boolean,
     choice,
     did_you_mean,
     read_document,
@@ -110,6 +111,7 @@ def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
         machine=machine,
         roles=fields.need_all("roles", ROLE),
         notes=fields.take_all("notes", text(names.title)),
+        wifi=fields.take("wifi", boolean, False),
     )
 
 

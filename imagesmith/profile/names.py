@@ -148,6 +148,30 @@ def file_path(text: str) -> str:
     return text
 
 
+def secret_path(text: str) -> str:
+    """A file with a secret in it, relative to the document that names it. What was written is never shown."""
+    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,200}", text) or not re.search(r"[./]", text):
+        # Without a dot or a slash it is as likely to be the secret itself.
+        raise ValueError("this is not the name of a file, like admin.hash or secrets/wifi.key; the secret goes into it")
+    if text.startswith("/"):
+        raise ValueError("the path begins with /, which tells others about this machine; write it from this file on")
+    return text
+
+
+def wifi_name(text: str) -> str:
+    """A network's name (SSID): 1 to 32 bytes; nothing that can't be seen."""
+    if not text.strip() or not text.isprintable() or len(text.encode()) > 32:
+        raise ValueError(f"{text[:40]!r} is not the name of a Wi-Fi network: 1 to 32 bytes, nothing invisible")
+    return text
+
+
+def country(text: str) -> str:
+    """Two letters of ISO 3166, which decide what a radio may do."""
+    if text.upper() == "UK":
+        raise ValueError("'UK' is no country code; the United Kingdom's is GB")
+    return _shaped(text, "[A-Z]{2}", "a country code; write two capital letters, like DE or US")
+
+
 def mount_point(text: str) -> str:
     return _shaped(text, r"/|(/[a-z0-9][a-z0-9-]*)+", "a mount point, like /boot/efi")
 

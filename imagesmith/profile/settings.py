@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from imagesmith.errors import Problem, UsageError
-from imagesmith.model import Network, Node
+from imagesmith.model import Network, Node, Wifi
 from imagesmith.profile import names
 from imagesmith.profile.document import Listing, Scalar, Value
 from imagesmith.profile.schema import (
@@ -20,8 +20,36 @@ from imagesmith.profile.schema import (
     integer,
     listed,
     size,
+    table,
     text,
 )
+from imagesmith.secret import FILE, SecretRef, Written
+
+NO_WIFI = Wifi("", "")
+"""`wifi: none`, which takes away what the inventory's `defaults` say."""
+
+
+def secret_file(value: Value, place: Place) -> SecretRef | None:
+    """The name of a file with a secret in it. The file is not looked at here."""
+    path = text(names.secret_path)(value, place)
+    return None if path is None else SecretRef(FILE + path, Written(place.file, value.line, place.path))
+
+
+def wifi(value: Value, place: Place) -> Wifi | None:
+    """A Wi-Fi network, or `none`."""
+    if isinstance(value, Scalar) and value.text.lower() in ("none", "no", "false"):
+        return NO_WIFI
+    return table(_wifi)(value, place)
+
+
+def _wifi(fields: Fields) -> Wifi:
+    return Wifi(
+        ssid=fields.need("ssid", text(names.wifi_name), ""),
+        country=fields.need("country", text(names.country), ""),
+        key=fields.take("key_file", secret_file, None),
+        hidden=fields.take("hidden", boolean, False),
+    )
+
 
 SETTINGS: Mapping[str, Kind[Any]] = {
     "user": text(names.user_name),
@@ -36,6 +64,9 @@ SETTINGS: Mapping[str, Kind[Any]] = {
     "serial_console": boolean,
     "sudo_nopasswd": boolean,
 }
+
+PERSONAL: Mapping[str, Kind[Any]] = {"password_file": secret_file, "wifi": wifi}
+"""What names secrets: for inventories only, since a profile is for everybody."""
 
 SHARED_NETWORK: Mapping[str, Kind[Any]] = {
     "gateway": text(names.ip_address),
@@ -58,6 +89,12 @@ def taken(fields: Fields, kinds: Mapping[str, Kind[Any]]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def settings_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are fields of `Settings`, under their names there."""
+    settings = {key: value for key, value in values.items() if key in SETTINGS}
+    return {**settings, "password": values["password_file"]} if "password_file" in values else settings
+
+
 def network_complaint(network: Network) -> tuple[str, str]:
     """The field of a network that does not fit the others, and why; empty when all is well."""
     if not network.address:
@@ -77,7 +114,7 @@ def with_overrides(node: Node, overrides: Mapping[str, str]) -> Node:
     """The node with `--set KEY=VALUE` applied; lists are written with commas. Raises UsageError with all mistakes."""
     problems: list[Problem] = []
     values: dict[str, Any] = {}
-    kinds = {**SETTINGS, **NETWORK}
+    kinds = {**SETTINGS, **NETWORK, "password_file": secret_file}
     del kinds["ssh_keys"]  # keys come from a file, by --ssh-key
     for key, written in overrides.items():
         if key not in kinds:
@@ -88,7 +125,7 @@ def with_overrides(node: Node, overrides: Mapping[str, str]) -> Node:
         values[key] = kinds[key](_written(key, written), Place(f"--set {key}", "", problems))
     if not problems:
         network = replace(node.network, **{key: value for key, value in values.items() if key in NETWORK})
-        settings = replace(node.settings, **{key: value for key, value in values.items() if key in SETTINGS})
+        settings = replace(node.settings, **settings_in(values))
         where, complaint = network_complaint(network)
         if not complaint:
             return replace(node, network=network, settings=settings)

@@ -17,6 +17,7 @@ from imagesmith.events import Listener, Noted, StepFinished, StepStarted, Warned
 from imagesmith.families.recognise import all_clues, check
 from imagesmith.formats import bmap, manifest, spdx
 from imagesmith.formats.canonical import plan_id, to_plain
+from imagesmith.formats.credentials import OpenSecret
 from imagesmith.formats.manifest import AppliedEdit, BaseRecord, ImageRecord, Manifest
 from imagesmith.image.allocation import used_ranges
 from imagesmith.image.apply import apply
@@ -27,11 +28,11 @@ from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource, Im
 from imagesmith.output.pack import LIBZSTD
 from imagesmith.output.publish import Staging
 from imagesmith.output.seal import Sealed, seal
-from imagesmith.secret import Secret, SecretRef
 from imagesmith.sources.bootstrap import obtain_debian
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.obtain import obtain_file, obtain_http
 from imagesmith.units import show_size
+from imagesmith.workflow.secrets import open_secrets
 
 Compression = Literal["zst", "xz", "none"]
 _TOOLS = ("debugfs", "e2fsck", "fsck.fat", "mcopy", "mdel", "mdir", "mmd", "mtype")
@@ -72,13 +73,14 @@ def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: 
     name = build_plan.name
     try:
         _require_tools(build_plan, options.compress)
+        open_secret = open_secrets((build_plan,))
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
         with (
             _base_in_use(build_plan, options, cache, listener) as base,
             Staging(options.output / name, also_ours=_LATER, listener=listener) as staging,
         ):
-            made, digests = _make(build_plan, base, options, staging, listener)
+            made, digests = _make(build_plan, base, options, staging, open_secret, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
     except ImagesmithError as error:
@@ -110,6 +112,7 @@ def _make(
     base: ObtainedBase,
     options: BuildOptions,
     staging: Staging,
+    open_secret: OpenSecret,
     listener: Listener,
 ) -> tuple[Image, dict[str, str]]:
     """Every file of the image in the staging folder, and the digests that are known by then, by file name."""
@@ -117,7 +120,7 @@ def _make(
     raw_path = folder / f"{name}.img"
     packed = None if options.compress == "none" else folder / f"{name}.img.{options.compress}"
     with tools.taking_part() as programs:
-        applied, ranges = _edit(build_plan, base, raw_path, epoch, listener)
+        applied, ranges = _edit(build_plan, base, raw_path, epoch, open_secret, listener)
         listener(StepStarted("seal", f"digest, block map, {options.compress}"))
         sealed = seal(raw_path, ranges, compress=options.compress, packed=packed, listener=listener)
     listener(
@@ -151,7 +154,12 @@ def _make(
 
 
 def _edit(
-    build_plan: BuildPlan, base: ObtainedBase, raw_path: Path, epoch: int, listener: Listener
+    build_plan: BuildPlan,
+    base: ObtainedBase,
+    raw_path: Path,
+    epoch: int,
+    open_secret: OpenSecret,
+    listener: Listener,
 ) -> tuple[tuple[AppliedEdit, ...], tuple[tuple[int, int], ...]]:
     """The raw image, grown and edited; what was done, and the bytes in use as (start, end)."""
     listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
@@ -160,7 +168,7 @@ def _edit(
     with RawImage.copy_of(base.path, raw_path, listener) as raw:
         if build_plan.base.min_root:
             grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
-        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=_no_secret, listener=listener)
+        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=open_secret, listener=listener)
         ranges = used_ranges(raw, listener)
     listener(StepFinished("edit", "every edit read back, file systems clean"))
     return applied, ranges
@@ -211,7 +219,3 @@ def _mind_login(build_plan: BuildPlan, listener: Listener) -> None:
         listener(Warned(f"nobody will be able to log in to {build_plan.name}", hint="give a key: --ssh-key FILE"))
     if not build_plan.node.cluster:
         listener(Noted(f"{build_plan.name} is standalone: it joins nothing"))
-
-
-def _no_secret(ref: SecretRef) -> Secret:
-    raise ImagesmithError(f"the plan names the secret {ref.name!r}, but there is no vault")

@@ -32,9 +32,13 @@ domain: home.arpa
 
 # What all nodes share. Each of these can be given again for a single node below.
 defaults:
-  # The user you log in as. It has no password: it logs in with one of these keys.
+  # The user you log in as, with one of these keys.
   user: admin
   ssh_keys:{keys}
+
+  # A password for the console and for sudo; SSH never takes one. The file, beside this one, holds its hash:
+  #   (umask 077; openssl passwd -6 > admin.hash)
+  # password_file: admin.hash
 
   locale: en_US.UTF-8
   timezone: Etc/UTC # like Europe/Berlin
@@ -43,6 +47,10 @@ defaults:
   # For nodes with a fixed address; the others learn theirs by DHCP.
   gateway: 192.168.1.1
   nameservers: [192.168.1.1]
+
+  # Wi-Fi beside the wire, for workers on boards that have it; a server gets it by a line of its own. The file holds the
+  # passphrase and stays here: only a key made from it goes into images.
+  # wifi: {ssid: my network, country: DE, key_file: wifi.key}
 
   # Where nodes ask for the time. Without it, the servers that the operating system knows.
   # time_servers: [192.168.1.1]

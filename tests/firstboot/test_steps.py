@@ -139,6 +139,40 @@ def test_keys_are_not_written_through_a_link(whole: NodeFolder) -> None:
     assert list((whole.root / "elsewhere").iterdir()) == []
 
 
+def test_a_password_is_set_once_and_its_hash_is_gone(whole: NodeFolder) -> None:
+    whole.write("passwd", "ann:x:1000:1000::/home/ann:/bin/bash\n")
+    hashed = whole.write("etc/imagesmith/password", "$6$salt$hash\n")
+    whole.stand_in("chpasswd", 'cat >>"$ROOT/shadow"')
+    for _ in range(2):
+        assert whole.run("steps/15-account").returncode == 0
+    assert whole.read("shadow") == "ann:$6$salt$hash\n"
+    assert whole.calls.count("chpasswd --encrypted") == 1
+    assert not hashed.exists()
+
+
+def test_a_password_is_shown_to_nobody(whole: NodeFolder) -> None:
+    whole.write("etc/imagesmith/password", "$6$salt$hash\n")
+    whole.stand_in("chpasswd", "cat >/dev/null")
+    result = whole.run("steps/15-account")
+    assert "$6$" not in result.stdout + result.stderr + " ".join(whole.calls)
+
+
+def test_a_password_that_can_not_be_set_is_kept_for_the_next_try(whole: NodeFolder) -> None:
+    whole.write("etc/imagesmith/password", "$6$salt$hash\n")
+    whole.stand_in("chpasswd", "exit 1")
+    result = whole.run("steps/15-account")
+    assert result.returncode != 0
+    assert "the password of ann can't be set" in result.stderr
+    assert whole.exists("etc/imagesmith/password")
+
+
+def test_root_is_locked_whether_or_not_there_is_a_password(whole: NodeFolder) -> None:
+    whole.write("etc/imagesmith/password", "$6$salt$hash\n")
+    whole.stand_in("chpasswd", "cat >/dev/null")
+    whole.run("steps/15-account")
+    assert whole.calls[-1] == "passwd --quiet --lock root"
+
+
 def test_root_has_no_password_afterwards(whole: NodeFolder) -> None:
     whole.run("steps/15-account")
     assert "passwd --quiet --lock root" in whole.calls

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_disks import CMDLINE, EPOCH, Disk, no_secret, noise, tool
@@ -25,7 +26,7 @@ from imagesmith.model import (
     PutFile,
     Remove,
 )
-from imagesmith.secret import Secret, SecretRef
+from imagesmith.secret import Secret, SecretRef, SecretText, WpaKey
 
 Fresh = Callable[..., Disk]
 
@@ -302,6 +303,41 @@ def test_a_secret_arrives_but_leaves_no_digest_and_no_file(fresh: Fresh, tmp_pat
 def test_a_secret_never_goes_onto_fat(fresh: Fresh) -> None:
     with pytest.raises(EditFailed, match="everyone who finds the card"):
         do(fresh("mbr"), PutFile("boot", "/token", SecretRef("x")), secrets=lambda ref: Secret(b"s"))
+
+
+KEYED = SecretText((b"psk=", WpaKey(SecretRef("wifi"), "IEEE"), b"\n"))
+
+
+def test_a_text_with_a_secret_arrives_put_together(fresh: Fresh, tmp_path: Path) -> None:
+    disk = fresh("mbr")
+    (record,) = do(disk, PutFile("root", "/etc/psk", KEYED, 0o600), secrets=lambda ref: Secret(b"password"))
+    key = "f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e"
+    assert disk.on_ext4("cat /etc/psk") == f"psk={key}\n"
+    assert (record["sha256"], record["size"]) == ("", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["node.img"]
+
+
+@pytest.mark.parametrize("content", [SecretRef("x"), KEYED])
+@pytest.mark.parametrize(("table", "partition"), [("mbr", "boot"), ("gpt", "esp")])
+def test_no_secret_of_any_kind_is_even_opened_for_fat(fresh: Fresh, table: str, partition: Any, content: Any) -> None:
+    disk = fresh(table)
+    before = disk.path.read_bytes()
+    with pytest.raises(EditFailed, match="everyone who finds the card"):
+        # no_secret would complain itself.
+        do(disk, PutFile("root", "/etc/a", b"a"), PutFile(partition, "/token", content, 0o600))
+    assert disk.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601])
+def test_a_secret_never_goes_into_a_file_that_everybody_can_read(fresh: Fresh, mode: int) -> None:
+    with pytest.raises(EditFailed, match=f"mode {mode:04o} lets everybody at it"):
+        do(fresh("mbr"), PutFile("root", "/etc/psk", KEYED, mode))
+
+
+def test_a_secret_that_is_not_what_it_must_be_is_told_without_it(fresh: Fresh) -> None:
+    with pytest.raises(EditFailed, match="fewer than the 8") as caught:
+        do(fresh("mbr"), PutFile("root", "/etc/psk", KEYED, 0o600), secrets=lambda ref: Secret(b"hunter2"))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_same_edits_a_second_apart_give_the_same_bytes(fresh: Fresh) -> None:

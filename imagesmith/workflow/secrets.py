@@ -1,0 +1,119 @@
+"""The secrets that plans name, opened before anything is fetched; what is wrong with them is told all at once.
+
+Called by `workflow.build` for its plan, and by `cli.build` for all of them first. Reads the files that an inventory
+names and writes nothing; a vault will be asked here, too.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imagesmith.errors import DocumentInvalid, Problem
+from imagesmith.events import Listener, Warned, unheard
+from imagesmith.formats.credentials import OpenSecret, revealed
+from imagesmith.model import BuildPlan, PutFile
+from imagesmith.secret import FILE, PasswordHash, Secret, SecretRef, SecretText, WpaKey
+
+_MOST_BYTES = 4096
+_OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+_Part = SecretRef | PasswordHash | WpaKey
+_HINTS = {
+    PasswordHash: "make the hash, it asks for the password: openssl passwd -6 > {file}",
+    WpaKey: "write the network's passphrase into it, 8 to 63 characters on one line",
+    SecretRef: "write the secret into it",
+}
+
+
+def open_secrets(plans: Sequence[BuildPlan], listener: Listener = unheard) -> OpenSecret:
+    """What gives each secret of the plans, all of which are there and are what they must be.
+
+    Warns of files that others can read, each once. Raises DocumentInvalid with every problem, each
+    where the inventory names the secret.
+    """
+    opened: dict[tuple[Path, str], Secret] = {}
+    problems: dict[Problem, None] = {}
+
+    def open_secret(ref: SecretRef) -> Secret:
+        return opened[_key(ref)]
+
+    for part in (part for plan in plans for part in _parts(plan)):
+        ref = _ref(part)
+        try:
+            if _key(ref) not in opened:
+                opened[_key(ref)] = _opened(ref, listener)
+            revealed(SecretText((part,)), open_secret)
+        except ValueError as error:
+            hint = _HINTS[type(part)].format(file=shlex.quote(str(_path(ref))))
+            at = ref.written
+            problems[Problem(at.file or "the plan", at.line, at.path, f"{ref.shown}: {error}", hint)] = None
+    if problems:
+        raise DocumentInvalid(tuple(problems))
+    return open_secret
+
+
+def _parts(plan: BuildPlan) -> Iterator[_Part]:
+    for edit in plan.edits:
+        if isinstance(edit, PutFile) and isinstance(edit.content, SecretRef):
+            yield edit.content
+        elif isinstance(edit, PutFile) and isinstance(edit.content, SecretText):
+            yield from (part for part in edit.content.parts if not isinstance(part, bytes))
+
+
+def _ref(part: _Part) -> SecretRef:
+    match part:
+        case SecretRef():
+            return part
+        case PasswordHash():
+            return part.ref
+        case WpaKey():
+            return part.passphrase
+
+
+def _path(ref: SecretRef) -> Path:
+    """Of a secret's file, which is named from the document's folder on; on a command line from the current one."""
+    return Path(ref.written.file).parent / ref.name.removeprefix(FILE)
+
+
+def _key(ref: SecretRef) -> tuple[Path, str]:
+    return _path(ref), ref.name
+
+
+def _opened(ref: SecretRef, listener: Listener) -> Secret:
+    """Raises ValueError with what is wrong."""
+    if not ref.name.startswith(FILE):
+        raise ValueError("a secret of a kind that this imagesmith does not know")
+    path = _path(ref)
+    try:
+        # A pipe would keep us waiting for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise ValueError("it is no file with something in it")
+            value = os.read(descriptor, _MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise ValueError(f"there is no such file ({path})") from None
+    except OSError as error:
+        raise ValueError(f"it can't be read: {error.strerror}") from None
+    if state.st_mode & _OTHERS_READ:
+        mode = f"{stat.S_IMODE(state.st_mode):04o}"
+        listener(Warned(f"{path}: other users of this machine can read this secret (mode {mode})",
+                        hint=f"chmod 600 {shlex.quote(str(path))}"))  # fmt: skip
+    return Secret(_one_line(value))
+
+
+def _one_line(value: bytes) -> bytes:
+    if len(value) > _MOST_BYTES:
+        raise ValueError("it is far too large for what it should be")
+    line = value.removesuffix(b"\n").removesuffix(b"\r")
+    if not line:
+        raise ValueError("it is empty")
+    if b"\n" in line or b"\r" in line:
+        raise ValueError("it has several lines")
+    return line
