@@ -17,7 +17,7 @@ from imagesmith.model import Base, Follow, HttpSource, Signature
 from imagesmith.sources.asking import Asking
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.keys import Keys
-from imagesmith.sources.lock_entry import LockEntry
+from imagesmith.sources.lock_entry import NO_ENTRY, LockEntry
 from imagesmith.sources.verify import Signed
 
 
@@ -28,8 +28,17 @@ def asking_for(bases: Sequence[Base]) -> tuple[list[str], list[str]]:
     return needed, [signature.url for source in followed if (signature := _over_list(source))]
 
 
-def newest(base: Base, asking: Asking, keys: Keys, cache: Cache, *, today: str, insecure: bool = False) -> LockEntry:
-    """What to lock of a base that follows an index; `today` like `2026-11-23`.
+def newest(
+    base: Base,
+    asking: Asking,
+    keys: Keys,
+    cache: Cache,
+    *,
+    today: str,
+    known: LockEntry = NO_ENTRY,
+    insecure: bool = False,
+) -> LockEntry:
+    """What to lock of a base that follows an index; `today` like `2026-11-23`, `known` = what is locked.
 
     `insecure` (--insecure-unverified) takes a digest that nobody vouched for as good. Raises SourceUnreachable,
     ContentMalformed for an index that is not what it should be, SignatureInvalid for a list that nobody pinned signed.
@@ -41,7 +50,7 @@ def newest(base: Base, asking: Asking, keys: Keys, cache: Cache, *, today: str, 
         if follow.publisher in ("raspberrypi", "armbian"):
             found, signed = _listed(source, follow, asking), None
         else:
-            found, signed = _summed(source, follow, asking, keys, cache)
+            found, signed = _summed(source, follow, known, asking, keys, cache)
     except ImagesmithError as error:
         error.where = error.where or follow.index
         clause = f"while looking for the newest {base.name}"
@@ -74,18 +83,26 @@ def _listed(source: HttpSource, follow: Follow, asking: Asking) -> Newest:
 
 
 def _summed(
-    source: HttpSource, follow: Follow, asking: Asking, keys: Keys, cache: Cache
+    source: HttpSource, follow: Follow, known: LockEntry, asking: Asking, keys: Keys, cache: Cache
 ) -> tuple[Newest, Signed | None]:
     """Out of a folder's checksum list, whose signature, where there is one, is checked before a word of it counts."""
     index = asking.need(follow.index)
     signature, name = _over_list(source), file_name(follow.index)
-    signed = _signed(index, signature, follow.index, asking, keys, cache) if signature else None
+    signed = None
+    if signature and not _is_checked(index, follow, known):
+        signed = _signed(index, signature, follow.index, asking, keys, cache)
     origin = f"{name} signed by {signed.fingerprint}" if signed else f"{name} over https, unsigned"
     found = sums.newest(index, follow.index, follow.choose, origin)
     if signed and signed.at:
         said = {**found.origin, "released": f"the signature of {name}"}
         found = replace(found, released=signed.at, origin=said)
     return _dated(found, follow, asking), signed
+
+
+def _is_checked(index: bytes, follow: Follow, known: LockEntry) -> bool:
+    """Whether the list names what is locked, and that was found signed before: then it is not asked again."""
+    found = sums.newest(index, follow.index, follow.choose, "")
+    return bool(known.fingerprint) and not known.unchecked and found.digest == known.digest
 
 
 def _signed(index: bytes, signature: Signature, where: str, asking: Asking, keys: Keys, cache: Cache) -> Signed | None:

@@ -134,16 +134,21 @@ def same_release(one: LockEntry, other: LockEntry) -> bool:
 
 
 def merged(found: LockEntry, before: LockEntry) -> LockEntry:
-    """`found`, with what `before` knew of the same release and `found` does not tell."""
+    """`found`, with what `before` knew of the same release and `found` does not tell, or not as well."""
     if not same_release(found, before):
         return found
-    kept = {
-        name: getattr(before, name)
+    better = {
+        name
         for name in ("size", "digest", "raw_size", "raw_digest", "released", "fingerprint", "version", "mirror")
         if not getattr(found, name) and getattr(before, name)
     }
-    origin = {**{name: before.origin[name] for name in kept if name in before.origin}, **found.origin}
-    return replace(found, **kept, origin=origin, unchecked=found.unchecked and before.unchecked)
+    if before.mirror and before.mirror == found.url:  # this time the address that stays was not looked for
+        better |= {"url", "mirror", "version", "released"}
+    if found.unchecked and not before.unchecked:  # it was vouched for before
+        better |= {"digest", "fingerprint", "unchecked"}
+    kept = {name: getattr(before, name) for name in better}
+    origin = {**found.origin, **{name: before.origin[name] for name in better if name in before.origin}}
+    return replace(found, **kept, origin=origin)
 
 
 def told_anew(found: LockEntry, before: LockEntry) -> bool:

@@ -123,8 +123,9 @@ def update_all(
     changes: list[Change] = []
     failures: dict[str, ImagesmithError] = {}
     for board, base in followed:
+        before = known.entries.get(f"{board.name}/{base.name}", lock.NO_ENTRY)
         try:
-            now = follow.newest(base, asking, keys, cache, today=_today(chosen), insecure=chosen.insecure)
+            now = follow.newest(base, asking, keys, cache, today=_today(chosen), known=before, insecure=chosen.insecure)
             changes += _put(board, base, now, known, lock_path, chosen)
         except ImagesmithError as error:
             failures.setdefault(f"{error.where}: {error.what}", error)
