@@ -5,7 +5,18 @@ from __future__ import annotations
 from imagesmith.families.family import Given
 from imagesmith.model import Node, Promise
 
-STEPS = ("10-clock", "15-account", "20-grow-root", "30-identity", "40-time-sync", "50-card-life", "60-watchdog")
+STEPS = (
+    "10-clock",
+    "15-account",
+    "16-vendor-account",
+    "17-language",
+    "20-grow-root",
+    "30-identity",
+    "40-time-sync",
+    "50-card-life",
+    "55-kernel-words",
+    "60-watchdog",
+)
 """The steps of firstboot/steps; a test holds the two equal."""
 
 
@@ -52,13 +63,20 @@ def _address(node: Node) -> Promise:
     return Promise("address", "present", "", "the machine has a network")
 
 
-def cloud_init_promises(given: Given) -> tuple[Promise, ...]:
-    """What an image with cloud-init promises beside."""
+def language_promises(given: Given) -> tuple[Promise, ...]:
+    """The time zone and the language that a person set."""
     settings = given.node.settings
     return (
         Promise("timezone", "equals", settings.timezone, "the node's time is told in its zone"),
         Promise("locale", "equals", settings.locale, "the node speaks its language"),
         Promise("keyboard", "equals", settings.keyboard, "the console has its keyboard"),
+    )
+
+
+def cloud_init_promises(given: Given) -> tuple[Promise, ...]:
+    """What an image with cloud-init promises beside."""
+    return (
+        *language_promises(given),
         Promise("cloud_init", "equals", "done", "cloud-init finished without an error"),
         Promise("cloud_init_schema", "equals", "valid", "the documents are what this cloud-init understands"),
     )

@@ -42,7 +42,7 @@ def objections(found: Findings) -> tuple[str, ...]:
     told = list(kernel_line.objections(found, CMDLINE[1], GROWERS))
     if machine_id := _booted_as(found):
         told.append(f"it was booted before (its machine-id is {machine_id}), so two nodes made from it would be one")
-    if section := _last_section(found.text(*CONFIG)):
+    if section := last_section(found.text(*CONFIG)):
         told.append(f"{CONFIG[1]} ends in the section {section}, so what is added would count only there")
     return tuple(told)
 
@@ -89,7 +89,7 @@ def _booted_as(found: Findings) -> str:
     return "" if machine_id in _NEVER_BOOTED else machine_id
 
 
-def _last_section(config: str) -> str:
+def last_section(config: str) -> str:
     """The filter that the end of config.txt is under; empty where it counts for all boards."""
     sections: Sequence[str] = [line.strip() for line in config.splitlines() if line.strip().startswith("[")]
     return sections[-1] if sections and sections[-1].lower() != "[all]" else ""

@@ -9,7 +9,7 @@ from imagesmith.families.family import Given, facts_of
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.networkmanager import wired
 from imagesmith.families.payload_files import masked, scripts_and_units
-from imagesmith.families.promises import first_boot_promises
+from imagesmith.families.promises import first_boot_promises, language_promises
 from imagesmith.families.without_cloud_init import keys_only, names
 from imagesmith.model import Base, Edit, Promise
 
@@ -47,4 +47,5 @@ class RaspiosLegacy:
         )
 
     def promises(self, given: Given) -> tuple[Promise, ...]:
-        return tuple(promise for promise in first_boot_promises(given) if promise.fact != "zram")
+        kept = (promise for promise in first_boot_promises(given) if promise.fact != "zram")
+        return (*kept, *language_promises(given))

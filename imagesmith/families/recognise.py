@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from imagesmith.errors import EditFailed
 from imagesmith.families import FAMILIES
 from imagesmith.families.findings import ALWAYS, Clue, Findings
-from imagesmith.families.foreign import FOREIGN
+from imagesmith.families.foreign import FOREIGN, refuse
 from imagesmith.model import Architecture, Base
 
 
@@ -34,13 +34,7 @@ def all_clues() -> tuple[Clue, ...]:
 
 def recognise(found: Findings) -> Recognised:
     """The one family that claims the image. Raises EditFailed for systems known not to work, and for unknown ones."""
-    for foreign in FOREIGN:
-        if because := foreign.claims(found):
-            raise EditFailed(
-                f"this is {foreign.title} ({because}), which imagesmith can't set up: {foreign.reason}",
-                where=found.where,
-                hint=foreign.hint,
-            )
+    refuse(found)
     claims = [Recognised(name, because) for name, family in FAMILIES.items() if (because := family.claims(found))]
     if len(claims) == 1:
         return claims[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from imagesmith.families.findings import Clue, Findings
+from imagesmith.image.iso import Iso, is_iso
 from imagesmith.image.raw import RawImage
 from imagesmith.image.roles import Volume
 from imagesmith.model import PartitionRole
@@ -14,8 +15,7 @@ _SMALL = 64 * KiB
 
 
 def gather(raw: RawImage, clues: Iterable[Clue]) -> Findings:
-    """Look for all `clues`. Raises ContentMalformed for no disk image, EditFailed where no root is fit, IOFailed."""
-    raw.volume("root")
+    """Look for all `clues`, in whatever partition can be read. Raises ContentMalformed for no disk image, IOFailed."""
     volumes = raw.volumes()
     wanted = list(clues)
     contents: dict[Clue, bytes] = {}
@@ -23,7 +23,15 @@ def gather(raw: RawImage, clues: Iterable[Clue]) -> Findings:
         if volume.role and not volume.filesystem.trouble:
             paths = [path for role, path in wanted if role == volume.role]
             contents.update(_contents(raw, volume, volume.role, paths))
+    if is_iso(raw):
+        contents.update(_on_medium(raw, [path for role, path in wanted if role == "medium"]))
     return Findings(str(raw.path), tuple(map(_described, volumes)), contents)
+
+
+def _on_medium(raw: RawImage, paths: list[str]) -> dict[Clue, bytes]:
+    iso = Iso(raw.path)
+    there = [path for path in paths if path in iso.files]
+    return {("medium", path): iso.read(path) if iso.size(path) <= _SMALL else b"" for path in there}
 
 
 def _contents(raw: RawImage, volume: Volume, role: PartitionRole, paths: list[str]) -> dict[Clue, bytes]:

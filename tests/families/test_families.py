@@ -143,9 +143,7 @@ def test_the_seed_lies_on_ext4_closed_to_other_users(name: str) -> None:
 @pytest.mark.parametrize("name", ["debian", "debian-generic"])
 def test_no_metadata_service_is_asked(name: str) -> None:
     (config,) = (e for e in edits(name) if isinstance(e, PutFile) and e.path.startswith("/etc/cloud/cloud.cfg.d/"))
-    assert yaml.safe_load(config.content) == {"datasource_list": ["NoCloud", None]} or yaml.safe_load(
-        config.content
-    ) == {"datasource_list": ["NoCloud", "None"]}
+    assert yaml.safe_load(config.content)["datasource_list"] in (["NoCloud", None], ["NoCloud", "None"])  # type: ignore[arg-type]
 
 
 def test_a_pis_kernel_words_are_there_now_and_after_the_next_initramfs() -> None:

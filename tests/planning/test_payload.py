@@ -77,7 +77,8 @@ def test_cloud_init_does_not_race_the_step_that_grows_the_root() -> None:
 
 
 def test_host_keys_are_made_by_each_node() -> None:
-    assert user_data()["ssh_deletekeys"] is True
+    settings = yaml.safe_load(resources.materials().files["cloud-init/cloud.cfg"])
+    assert settings["ssh_deletekeys"] is True
 
 
 def test_meta_data_uses_the_hyphen_that_cloud_init_understands() -> None:
