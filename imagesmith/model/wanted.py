@@ -27,6 +27,8 @@ class Board:
     roles: tuple[Role, ...]
     """What the board is strong enough for."""
     notes: tuple[str, ...] = ()
+    unsuitable: Mapping[str, str] = field(default_factory=dict)
+    """Bases that do not work on it, by name, with the reason; none of them is in `bases`."""
     wifi: bool = False
     """It has a radio of its own."""
 

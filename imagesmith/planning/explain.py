@@ -60,6 +60,7 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
         *_labelled("fetches", [_fetches(plan.base, cached)]),
         *_labelled("network", _network(plan)),
         *_labelled("login", _login(plan)),
+        *_labelled("mind", _cautions(plan.base, plan.board)),
     ]
     for partition, name in _PARTITIONS.items():
         told = list(_edits(edit for edit in plan.edits if edit.partition == partition))
@@ -85,6 +86,7 @@ def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
         lines += ["", f"Base {base.name}, {chosen}:"]
         lines += [f"  {line}" for line in (*_base(base)[1:], f"family {base.family}, {proven[base.family]}")]
         lines += [f"  {line}" for line in _other_machine(base)]
+        lines += [f"  mind: {line}" for line in _cautions(base, board.name)]
     lines += ["", *_machine(board.name, board.machine)]
     if board.notes:
         lines += ["", "Good to know:", *(line for note in board.notes for line in _wrapped(note, "  - "))]
@@ -174,6 +176,11 @@ def _login(plan: BuildPlan) -> list[str]:
     else:
         lines.append(f"a password for the console and sudo, never for SSH; its hash from {settings.password.shown}")
     return lines
+
+
+def _cautions(base: Base, board: str) -> list[str]:
+    caution = base.cautions.get(board)
+    return textwrap.wrap(caution, _WIDTH - _LABEL) if caution else []
 
 
 def _edits(edits: Iterable[Edit]) -> Iterator[str]:

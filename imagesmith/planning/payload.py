@@ -48,6 +48,8 @@ def chosen_base(node: Node, profile: Profile) -> Base:
     base = profile.base_named(name)
     if base is None:
         known = ", ".join(one.name for one in profile.board.bases)
+        if reason := profile.board.unsuitable.get(name):
+            raise UsageError(f"{name} does not work on {profile.board.name}: {reason}", hint=f"it has: {known}")
         raise UsageError(f"{profile.board.name} has no base named {name}", hint=f"it has: {known}")
     return base
 

@@ -6,7 +6,7 @@ A file's name is the name of what it holds: `rpi4-worker.yaml` holds the profile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -102,6 +102,7 @@ def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
     machine = fields.take("machine", table(read_machine), None)
     chosen = fields.need_all("bases", named_one(bases, "base"))
     _refuse_twins(fields, tuple(base for _, base in chosen))
+    _refuse_unsuitable(fields, name, [base for _, base in chosen])
     return Board(
         name=name,
         title=fields.need("title", text(names.title), ""),
@@ -111,6 +112,7 @@ def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
         machine=machine,
         roles=fields.need_all("roles", ROLE),
         notes=fields.take_all("notes", text(names.title)),
+        unsuitable={base.name: base.unsuitable[name] for base in bases.values() if name in base.unsuitable},
         wifi=fields.take("wifi", boolean, False),
     )
 
@@ -122,6 +124,7 @@ def _profile(fields: Fields, name: str, boards: Mapping[str, Board]) -> Profile:
     _, board = fields.need("board", named_one(boards, "board"), ("", _NO_BOARD))
     own = fields.take_all("bases", table(read_base))
     _refuse_twins(fields, (*board.bases, *own))
+    _refuse_unsuitable(fields, board.name, own)
     board = replace(board, bases=(*board.bases, *own))
     role: Role = fields.need("role", ROLE, "worker")
     if board.name and role not in board.roles:
@@ -145,7 +148,9 @@ def _default_base(fields: Fields, board: Board, own: tuple[Base, ...]) -> str:
         fields.complain("bases", f"{len(own)} bases and no word which is meant", f"add the key base, one of {brought}")
     first = (own or board.bases)[:1]
     base = fields.take("base", text(names.profile_name), first[0].name if first else "")
-    if board.name and base not in known:
+    if base in board.unsuitable and base not in known:
+        fields.complain("base", f"{base} does not work on {board.name}: {board.unsuitable[base]}", ", ".join(known))
+    elif board.name and base not in known:
         fields.complain("base", f"{board.name} has no base {base!r}{did_you_mean(base, known)}", ", ".join(known))
     return base
 
@@ -166,6 +171,12 @@ def _refuse_twins(fields: Fields, bases: tuple[Base, ...]) -> None:
     found = [base.name for base in bases]
     for name in sorted({name for name in found if found.count(name) > 1}):
         fields.complain("bases", f"two bases are called {name!r}; --base could not tell them apart")
+
+
+def _refuse_unsuitable(fields: Fields, board: str, bases: Iterable[Base]) -> None:
+    for base in bases:
+        if board in base.unsuitable:
+            fields.complain("bases", f"{base.name} does not work on {board}: {base.unsuitable[board]}")
 
 
 Reader = Callable[[Fields, str], T]

@@ -148,6 +148,24 @@ def table(reader: Callable[[Fields], T]) -> Kind[T]:
     return read
 
 
+def mapping(check: Callable[[str], str], kind: Kind[T]) -> Kind[dict[str, T]]:
+    """A table of names that `check` accepts, all with values of one kind; the good ones are kept."""
+
+    def read(value: Value, place: Place) -> dict[str, T] | None:
+        if not isinstance(value, Table):
+            place.complain(value.line, f"expected keys and values, found {_what(value)}", "write `key: value` lines")
+            return None
+        found = {}
+        for key, child in value.entries:
+            name = _checked(key, place, check, "a name")
+            content = kind(child, place.at(document.join(place.path, key.text)))
+            if name is not None and content is not None:
+                found[name] = content
+        return found
+
+    return read
+
+
 # -- tables ---------------------------------------------------------------------------------------
 
 
