@@ -11,8 +11,17 @@ from imagesmith.families.debian_cloud import DebianGeneric, UbuntuCloud
 from imagesmith.families.family import Family
 from imagesmith.families.raspios import RaspiosCloudinit
 from imagesmith.families.raspios_legacy import RaspiosLegacy
+from imagesmith.families.ubuntu_raspi import UbuntuRaspi
 
-_ALL: tuple[Family, ...] = (Armbian(), Debian(), DebianGeneric(), RaspiosCloudinit(), RaspiosLegacy(), UbuntuCloud())
+_ALL: tuple[Family, ...] = (
+    Armbian(),
+    Debian(),
+    DebianGeneric(),
+    RaspiosCloudinit(),
+    RaspiosLegacy(),
+    UbuntuCloud(),
+    UbuntuRaspi(),
+)
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
 

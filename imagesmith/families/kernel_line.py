@@ -18,7 +18,7 @@ def objections(found: Findings, path: str, growers: Sequence[str]) -> tuple[str,
     if not found.has("boot", path):
         return (f"its boot partition has no {path}, whose words are not made up",)
     text = found.contents["boot", path]
-    trouble = _unreadable(text)
+    trouble = unreadable(text)
     if trouble:
         return (f"{path} {trouble}",)
     words = text.decode("utf-8", "replace").split()
@@ -32,8 +32,8 @@ def objections(found: Findings, path: str, growers: Sequence[str]) -> tuple[str,
     return tuple(missing)
 
 
-def _unreadable(text: bytes) -> str:
-    """As the firmware would stumble over it; a missing newline at the end is fine."""
+def unreadable(text: bytes) -> str:
+    """What is wrong with the line, as the firmware would stumble over it; a missing newline at the end is fine."""
     if text.startswith(b"\xef\xbb\xbf"):
         return "begins with a byte order mark, which the firmware passes on to the kernel as part of the first word"
     if b"\0" in text:
