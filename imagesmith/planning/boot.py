@@ -48,7 +48,7 @@ FIRMWARE: Mapping[Architecture, tuple[Firmware, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class BorrowedKernel:
-    """What the Pi's firmware would have loaded from the boot partition, copied out for QEMU to load."""
+    """What the board's firmware would have loaded from the image, copied out for QEMU to load."""
 
     kernel: Path
     initrd: Path | None
@@ -152,12 +152,12 @@ class PiBoot:
 
 
 def parse_config_txt(text: str, models: tuple[str, ...] = ("all",)) -> PiBoot:
-    """Read `kernel=`, `initramfs`, `cmdline=` and `os_prefix=` under the sections named in `models`.
+    """Read `kernel=`, `initramfs`, `auto_initramfs=`, `cmdline=` and `os_prefix=` under the sections in `models`.
 
-    Empty kernel or initramfs = not said. Source: Raspberry Pi documentation, config.txt.
+    Empty initramfs = none; a kernel that is not named is a 64-bit Pi's. Source: Raspberry Pi documentation, config.txt.
     """
     kernel = initramfs = prefix = ""
-    cmdline, section = "cmdline.txt", "all"
+    cmdline, section, automatic = "cmdline.txt", "all", False
     for raw in text.splitlines():
         line = raw.split("#", 1)[0].strip()
         if line.startswith("[") and line.endswith("]"):
@@ -172,11 +172,43 @@ def parse_config_txt(text: str, models: tuple[str, ...] = ("all",)) -> PiBoot:
             cmdline = value.strip()
         elif key == "os_prefix":
             prefix = value.strip()
+        elif key == "auto_initramfs":
+            automatic = value.strip() == "1"
         elif found := re.match(r"initramfs[\s=]+(\S+)", line):
             # `initramfs NAME [ADDRESS|followkernel]`: the one setting that is written without an equals sign.
             initramfs = found[1]
-    named = (kernel and prefix + kernel, initramfs and prefix + initramfs, prefix + cmdline)
-    return PiBoot(*named)
+    kernel = kernel or "kernel8.img"
+    if automatic and not initramfs:
+        # The file beside the kernel whose name says the same of the processor.
+        initramfs = kernel.replace("kernel", "initramfs", 1).removesuffix(".img")
+    return PiBoot(prefix + kernel, initramfs and prefix + initramfs, prefix + cmdline)
+
+
+ARMBIAN_FILES = ("/boot/Image", "/boot/uInitrd", "/boot/armbianEnv.txt")
+"""Kernel, initrd and settings, as Armbian's boot script for the meson64 family loads them."""
+_UBOOT_MAGIC, _UBOOT_HEADER = bytes.fromhex("27051956"), 64
+
+
+def armbian_cmdline(text: str) -> str:
+    """The kernel's command line as Armbian's boot script makes it of armbianEnv.txt, but for the consoles.
+
+    Source: armbian/build, config/bootscripts/boot-meson64.cmd.
+    """
+    said = {"rootdev": "/dev/mmcblk1p1", "rootfstype": "ext4", "verbosity": "1", "docker_optimizations": "on"}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            said[key] = value.strip()
+    words = [f"root={said['rootdev']}", "rootwait", f"rootfstype={said['rootfstype']}", f"loglevel={said['verbosity']}"]
+    words += said.get("extraargs", "").split()
+    if said["docker_optimizations"] == "on":
+        words += ["cgroup_enable=memory", "swapaccount=1"]
+    return " ".join(words)
+
+
+def without_uboot_header(data: bytes) -> bytes:
+    """An initrd as the kernel takes it: U-Boot's 64 bytes before it are left out. Source: U-Boot, include/image.h."""
+    return data[_UBOOT_HEADER:] if data.startswith(_UBOOT_MAGIC) else data
 
 
 def _processors(machine: QemuMachine) -> list[str]:

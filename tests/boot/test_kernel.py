@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from standins.armbian_root import u_boot_image
+from standins.disk import Files, Part, To, make_disk
 
-from imagesmith.boot.kernel import boot_partition, borrow
+from imagesmith.boot.kernel import borrow
 from imagesmith.errors import BootFailed
 from imagesmith.model import QemuMachine
 from imagesmith.units import GiB, MiB
@@ -85,17 +87,73 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
         borrow(image, PI3, tmp_path)
 
 
+def test_the_initramfs_that_the_firmware_chooses_is_copied(tmp_path: Path) -> None:
+    files = {
+        "config.txt": b"auto_initramfs=1\n",
+        "cmdline.txt": b"root=x",
+        "kernel8.img": b"K",
+        "initramfs8": b"I" * 99,
+    }
+    borrowed = borrow(card(tmp_path, files), VIRT, tmp_path)
+    assert borrowed.initrd is not None
+    assert borrowed.initrd.read_bytes() == b"I" * 99
+
+
 def test_the_fat_partition_of_a_gpt_is_found(tmp_path: Path) -> None:
-    assert boot_partition(card(tmp_path, {}, "gpt", "U")).start == 4 * MiB
-
-
-def test_an_image_without_a_fat_partition_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BootFailed, match="no FAT partition"):
-        boot_partition(card(tmp_path, {}, kind="83"))
+    assert borrow(card(tmp_path, FILES, "gpt", "U"), VIRT, tmp_path).kernel.read_bytes() == FILES["vmlinuz-6.12"]
 
 
 def test_bytes_without_a_partition_table_are_refused(tmp_path: Path) -> None:
     image = tmp_path / "noise"
     image.write_bytes(b"\x01" + os.urandom(100) + bytes(5000))
     with pytest.raises(BootFailed, match="no disk image"):
-        boot_partition(image)
+        borrow(image, VIRT, tmp_path)
+
+
+# -- Armbian: the only partition is ext4 ----------------------------------------------------------
+
+INITRD = os.urandom(60_000)
+ARMBIAN: Files = {
+    "etc/armbian-release": "BOARD=bananapim5\n",
+    "boot/vmlinuz-6.18-current-meson64": os.urandom(80_000),
+    "boot/Image": To("vmlinuz-6.18-current-meson64"),
+    "boot/uInitrd-6.18": u_boot_image(INITRD, "uInitrd"),
+    "boot/uInitrd": To("uInitrd-6.18"),
+    "boot/armbianEnv.txt": "rootdev=UUID=ab-cd\nrootfstype=ext4\nextraargs=quiet\n",
+}
+
+
+def armbian(folder: Path, files: Files) -> Path:
+    folder /= "with a ? in it"
+    folder.mkdir()
+    part = Part("root", "ext4", 24 * MiB, "83", "armbi_root", files)
+    return make_disk(folder / "a.img", "dos", [part], first=4 * MiB).path
+
+
+def test_armbians_kernel_and_initrd_are_copied_out_of_ext4(tmp_path: Path) -> None:
+    borrowed = borrow(armbian(tmp_path, ARMBIAN), VIRT, tmp_path)
+    assert borrowed.kernel.read_bytes() == ARMBIAN["boot/vmlinuz-6.18-current-meson64"]
+    assert borrowed.initrd is not None
+    assert borrowed.initrd.read_bytes() == INITRD
+    assert borrowed.cmdline.startswith(
+        "root=UUID=ab-cd rootwait rootfstype=ext4 loglevel=1 quiet cgroup_enable=memory "
+    )
+    assert borrowed.cmdline.endswith(" console=ttyAMA0,115200")
+
+
+def test_the_report_says_that_u_boot_had_no_part_in_it(tmp_path: Path) -> None:
+    told = borrow(armbian(tmp_path, ARMBIAN), VIRT, tmp_path).told
+    assert "kernel /boot/vmlinuz-6.18-current-meson64 and initrd /boot/uInitrd-6.18" in told[0]
+    assert "not the board's U-Boot" in told[0]
+
+
+@pytest.mark.parametrize("missing", ["boot/Image", "boot/uInitrd-6.18"])
+def test_what_armbians_boot_folder_lacks_is_named(tmp_path: Path, missing: str) -> None:
+    image = armbian(tmp_path, {name: data for name, data in ARMBIAN.items() if name != missing})
+    with pytest.raises(BootFailed, match=f"has no /{missing.removesuffix('-6.18')}"):
+        borrow(image, VIRT, tmp_path)
+
+
+def test_an_image_with_neither_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BootFailed, match="no FAT partition, and no Armbian"):
+        borrow(armbian(tmp_path, {"etc/hostname": "other\n"}), VIRT, tmp_path)

@@ -12,11 +12,13 @@ from imagesmith.planning.boot import (
     GuestFiles,
     PiBoot,
     adjust_cmdline,
+    armbian_cmdline,
     can_power_off,
     deadlines,
     guest_argv,
     overlay_size,
     parse_config_txt,
+    without_uboot_header,
 )
 from imagesmith.units import GiB, MiB
 
@@ -181,8 +183,30 @@ def test_config_txt_prefix_stands_before_every_name() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "initramfs\n", "kernel=\n[\n]\n", "[pi5]\nkernel=x\n", "\x00\xff=\n"])
-def test_config_txt_without_a_kernel_names_none(text: str) -> None:
-    assert parse_config_txt(text).kernel == ""
+def test_config_txt_without_a_kernel_means_a_64_bit_pis(text: str) -> None:
+    assert parse_config_txt(text) == PiBoot("kernel8.img", "", "cmdline.txt")
+
+
+def test_config_txt_may_leave_the_choice_of_the_initramfs_to_the_firmware() -> None:
+    assert parse_config_txt("auto_initramfs=1\n").initramfs == "initramfs8"
+    assert parse_config_txt("auto_initramfs=1\nos_prefix=new/\n").initramfs == "new/initramfs8"
+    assert parse_config_txt("auto_initramfs=0\n").initramfs == ""
+    assert parse_config_txt("auto_initramfs=1\ninitramfs mine followkernel\n").initramfs == "mine"
+
+
+def test_armbians_words_are_those_of_its_boot_script() -> None:
+    text = "verbosity=7\nconsole=serial\nrootdev=UUID=ab-cd\nrootfstype=ext4\nextraargs=one two=3\n"
+    expected = "root=UUID=ab-cd rootwait rootfstype=ext4 loglevel=7 one two=3 cgroup_enable=memory swapaccount=1"
+    assert armbian_cmdline(text) == expected
+
+
+def test_armbians_words_leave_out_what_was_switched_off() -> None:
+    assert "cgroup" not in armbian_cmdline("docker_optimizations=off\n")
+
+
+def test_an_initrd_is_taken_out_of_u_boots_wrapping_only_where_it_has_one() -> None:
+    assert without_uboot_header(bytes.fromhex("27051956") + bytes(60) + b"cpio") == b"cpio"
+    assert without_uboot_header(b"\x1f\x8b" + bytes(100)) == b"\x1f\x8b" + bytes(100)
 
 
 def test_sizes_are_bytes() -> None:

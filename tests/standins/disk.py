@@ -56,6 +56,8 @@ class Part:
     """In the table; 0 = the next."""
     name: str = ""
     """Of a GPT partition."""
+    content: Path | None = None
+    """What is in it, finished already; it is used up."""
 
 
 def make_disk(
@@ -92,6 +94,8 @@ def make_disk(
 
 def make_filesystem(path: Path, part: Part) -> Path:
     """The content of one partition as a file."""
+    if part.content:
+        return part.content
     if part.kind == "raw":
         path.write_bytes(random.Random(part.role).randbytes(part.size))
     elif part.kind == "fat":
