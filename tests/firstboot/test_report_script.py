@@ -107,6 +107,25 @@ def test_cloud_init_that_is_switched_off_is_not_waited_for(asked: NodeFolder) ->
     assert facts(asked)["cloud_init"] == "disabled"
 
 
+def test_where_cloud_init_found_its_seed_is_told(asked: NodeFolder) -> None:
+    asked.run("report")
+    assert facts(asked)["cloud_init_datasource"] == "x"
+
+
+@pytest.mark.parametrize(("served", "answers"), [("AAAAown", "yes"), ("AAAAother", "no"), ("", "no")])
+def test_ssh_answers_only_with_the_nodes_own_key(asked: NodeFolder, served: str, answers: str) -> None:
+    asked.write("etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAown root@node-1\n")
+    asked.stand_in("ssh-keyscan", f"echo 127.0.0.1 ssh-ed25519 {served}")
+    asked.run("report")
+    assert facts(asked)["ssh_answers"] == answers
+
+
+def test_ssh_that_has_no_key_does_not_answer(asked: NodeFolder) -> None:
+    asked.stand_in("ssh-keyscan", "echo 127.0.0.1 ssh-ed25519")
+    asked.run("report")
+    assert facts(asked)["ssh_answers"] == "no"
+
+
 def test_a_clock_before_the_image_is_told(asked: NodeFolder) -> None:
     asked.stand_in("date", "echo 5")
     asked.run("report")
