@@ -94,11 +94,10 @@ def _line(number: int, line: str) -> ChecksumLine:
         kind, name, digits = "", match[2] or "", match[1]
     else:
         raise ContentMalformed(
-            f"line {number} is no checksum: {line[:60]!r}",
-            where="checksum list",
+            f"line {number} of the checksum list is no checksum: {line[:60]!r}",
             hint="this is probably a web page instead of the list; look at the address in the profile",
         )
     true_kind = {64: "sha256", 128: "sha512"}[len(digits)]
     if kind and kind != true_kind:
-        raise ContentMalformed(f"line {number} calls {len(digits)} hex digits a {kind}", where="checksum list")
+        raise ContentMalformed(f"line {number} of the checksum list calls {len(digits)} hex digits a {kind}")
     return ChecksumLine(name.strip().removeprefix("./"), Digest.parse(f"{true_kind}:{digits}"))

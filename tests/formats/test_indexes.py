@@ -318,4 +318,5 @@ def test_without_a_dated_folder_nothing_is_asked() -> None:
 
 def test_versions_are_compared_as_people_count() -> None:
     rising = ["26.2.1", "26.8.0-trunk.5", "26.8.0", "26.8.1", "26.8.10", "26.11"]
-    assert sorted(rising[::-1], key=version_key) == rising
+    falling = rising[::-1]
+    assert sorted(falling, key=version_key) == rising

@@ -116,6 +116,11 @@ class Server:
 
         return self.on(path, whoever_is_next)
 
+    def forget(self) -> None:
+        """Nothing is here any more, and nothing was asked."""
+        self._http.answers.clear()
+        self._http.seen.clear()
+
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
