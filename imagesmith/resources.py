@@ -7,7 +7,7 @@ from pathlib import Path
 from imagesmith.errors import UsageError
 from imagesmith.model import Materials
 
-FOLDERS = ("profiles", "cloud-init", "firstboot", "keyrings")
+FOLDERS = ("profiles", "cloud-init", "firstboot", "installer", "keyrings")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -20,9 +20,9 @@ def folder(name: str) -> Path:
 
 
 def materials() -> Materials:
-    """Every file that plans are made of (firstboot/, cloud-init/), read once."""
+    """Every file that plans are made of (firstboot/, cloud-init/, installer/), read once."""
     files = {}
-    for name in ("firstboot", "cloud-init"):
+    for name in ("firstboot", "cloud-init", "installer"):
         top = folder(name)
         for path in sorted(top.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -52,6 +52,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("mtype", "mtools", "reads small files on FAT"),
         Tool("mmd", "mtools", "makes directories on FAT"),
         Tool("mdel", "mtools", "removes files on FAT"),
+        Tool("xorriso", "xorriso", "reads and rewrites installers' ISO images", (1, 5, 4), ("-version",)),
         Tool("xz", "xz-utils", "compresses images as .xz", (5, 2)),
         Tool("gpgv", "gpgv", "checks publishers' OpenPGP signatures"),
         Tool("lsblk", "util-linux", "lists disks and cards"),

@@ -37,6 +37,8 @@ def inspect_command(ctx: click.Context, image: Path, as_json: bool) -> None:
 
 def _told(report: ImageReport) -> list[str]:
     lines = [f"{report.path}: {show_size(report.size)}, {report.table.upper()} {report.disk_id}"]
+    if report.medium:
+        lines.append(f"  an installer's medium (ISO 9660): {report.medium}")
     if report.os_name:
         lines.append(f"  {report.os_name}")
     for volume in report.volumes:

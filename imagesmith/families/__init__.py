@@ -11,6 +11,7 @@ from imagesmith.families.debian_cloud import DebianGeneric, UbuntuCloud
 from imagesmith.families.family import Family
 from imagesmith.families.raspios import RaspiosCloudinit
 from imagesmith.families.raspios_legacy import RaspiosLegacy
+from imagesmith.families.ubuntu_live import UbuntuLive
 from imagesmith.families.ubuntu_raspi import UbuntuRaspi
 
 _ALL: tuple[Family, ...] = (
@@ -20,6 +21,7 @@ _ALL: tuple[Family, ...] = (
     RaspiosCloudinit(),
     RaspiosLegacy(),
     UbuntuCloud(),
+    UbuntuLive(),
     UbuntuRaspi(),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

@@ -22,7 +22,16 @@ LOADERS: Mapping[str, Architecture | None] = {
     "/usr/lib/ld-linux.so.2": None,
 }
 """The dynamic loader of each architecture; None = one that nothing here is made for (32 bit)."""
-ALWAYS: tuple[Clue, ...] = (*OS_RELEASE, *(("root", path) for path in LOADERS))
+MEDIUM_LOADERS: Mapping[str, Architecture] = {"/EFI/boot/bootx64.efi": "amd64", "/EFI/boot/bootaa64.efi": "arm64"}
+"""By which a firmware starts an installer's medium."""
+MEDIUM_INFO: Clue = ("medium", "/.disk/info")
+"""One line, as `Ubuntu-Server 24.04.1 LTS "Noble Numbat" - Release amd64 (20240827)`."""
+ALWAYS: tuple[Clue, ...] = (
+    *OS_RELEASE,
+    *(("root", path) for path in LOADERS),
+    *(("medium", path) for path in MEDIUM_LOADERS),
+    MEDIUM_INFO,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +56,26 @@ class Findings:
     def os_release(self) -> Mapping[str, str]:
         """The fields of os-release(5), without quotes: `ID`, `VERSION_CODENAME` ..."""
         text = next((found for clue in OS_RELEASE if (found := self.text(*clue))), "")
+        if not text:
+            return self._medium_release
         fields = re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE)
         return {key: value.strip().strip("\"'") for key, value in fields}
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
         """What its programs may be made for, 64 bit; empty where there is no loader, or a 32 bit one only."""
-        return tuple(found for path, found in LOADERS.items() if found and self.has("root", path))
+        found = [made for path, made in LOADERS.items() if made and self.has("root", path)]
+        return (*found, *(made for path, made in MEDIUM_LOADERS.items() if self.has("medium", path)))
+
+    @property
+    def _medium_release(self) -> Mapping[str, str]:
+        """What of os-release an installer's .disk/info tells."""
+        line = self.text(*MEDIUM_INFO).strip()
+        parts = re.match(r'(\w+)\S* ([0-9.]+) .*?"(\w+)', line)
+        if not parts:
+            return {}
+        names = {"ID": parts[1].lower(), "VERSION_ID": parts[2], "VERSION_CODENAME": parts[3].lower()}
+        return {**names, "PRETTY_NAME": line}
 
     @property
     def described(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from imagesmith.model import (
+    BootWords,
     BuildPlan,
     DebianSource,
     Digest,
@@ -33,7 +34,7 @@ from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey
 # Members of unions: without their class's name, two of them could look alike.
 _UNION_MEMBERS = (
     HttpSource, FileSource, DebianSource,
-    PutFile, EnsureLine, EnsureToken, SetKey, RemoveKey, EnsureWord, MakeDir, Link, Remove,
+    PutFile, EnsureLine, EnsureToken, BootWords, SetKey, RemoveKey, EnsureWord, MakeDir, Link, Remove,
     FileContent, SecretRef, SecretText, PasswordHash, WpaKey,
 )  # fmt: skip
 

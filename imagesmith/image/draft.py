@@ -14,6 +14,7 @@ from imagesmith.image.keys import with_key, with_word, without_key
 from imagesmith.image.text import with_line, with_token
 from imagesmith.image.tree import Entry, File, Folder, Gone, Node, Symlink, Tree, parent, split
 from imagesmith.model import (
+    BootWords,
     Edit,
     EnsureLine,
     EnsureToken,
@@ -84,6 +85,8 @@ class Draft:
                 self._set(at, Folder(edit.mode, edit.uid, edit.gid))
             case Link():
                 self._link(edit)
+            case BootWords():
+                raise self._refusal(edit.path, "is to get words of an installer's menu, and this is no installer")
             case Remove():
                 self._remove(edit.path)
 

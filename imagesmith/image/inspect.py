@@ -10,9 +10,11 @@ from imagesmith.errors import EditFailed
 from imagesmith.events import Noted, Warned
 from imagesmith.formats import gpt, mbr
 from imagesmith.image.allocation import used_ranges
+from imagesmith.image.iso import Iso, is_iso, volume_name
 from imagesmith.image.raw import RawImage
 from imagesmith.model import PartitionRole
 
+_INFO = "/.disk/info"
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 
 
@@ -50,6 +52,8 @@ class ImageReport:
     volumes: tuple[VolumeReport, ...]
     mapped: int
     """Bytes that must be written to a card."""
+    medium: str
+    """What an installer's medium says of itself; empty for everything else."""
     os_release: str
     """The root's os-release as it stands there; empty when there is no root or no such file."""
     notes: tuple[str, ...]
@@ -83,6 +87,7 @@ def inspect(path: Path) -> ImageReport:
             disk_id=f"{table.disk_id:08x}" if isinstance(table, mbr.Mbr) else table.disk_guid,
             volumes=_volumes(raw),
             mapped=mapped,
+            medium=_medium(raw),
             os_release=_os_release(raw),
             notes=tuple(notes),
         )
@@ -106,6 +111,13 @@ def _volumes(raw: RawImage) -> tuple[VolumeReport, ...]:
         )
         for volume in raw.volumes()
     )
+
+
+def _medium(raw: RawImage) -> str:
+    if not is_iso(raw):
+        return ""
+    iso = Iso(raw.path)
+    return iso.read(_INFO).decode("utf-8", "replace").strip() if _INFO in iso.files else volume_name(raw.read_at)
 
 
 def _os_release(raw: RawImage) -> str:

@@ -32,6 +32,7 @@ from imagesmith.model.origins import (
     Source,
 )
 from imagesmith.model.planned import (
+    BootWords,
     BuildPlan,
     Content,
     Edit,
@@ -59,6 +60,7 @@ from imagesmith.model.wanted import (
     Profile,
     Role,
     Settings,
+    TargetDisk,
     Wifi,
 )
 
@@ -67,6 +69,7 @@ __all__ = [
     "Base",
     "BlockMap",
     "Board",
+    "BootWords",
     "BuildPlan",
     "Cluster",
     "Content",
@@ -108,5 +111,6 @@ __all__ = [
     "Settings",
     "Signature",
     "Source",
+    "TargetDisk",
     "Wifi",
 ]

@@ -22,8 +22,11 @@ class FileContent:
 
 
 Content = bytes | FileContent | SecretRef | SecretText
-PartitionRole = Literal["boot", "esp", "root"]
-"""Where an edit goes. Paths are absolute inside that file system, `/` separated."""
+PartitionRole = Literal["boot", "esp", "root", "medium"]
+"""Where an edit goes: `medium` is an installer's own file system, `root` is then that of the system it installs.
+
+Paths are absolute inside that file system, `/` separated.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,21 @@ class EnsureToken:
     partition: PartitionRole
     path: str
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootWords:
+    """Words for the kernel on every line of a GRUB menu that starts it.
+
+    A menu that the medium does not have is left out.
+    """
+
+    partition: PartitionRole
+    path: str
+    installer: tuple[str, ...]
+    """Before the `---`: for this start only."""
+    installed: tuple[str, ...] = ()
+    """Behind it: for this start, and for those of what is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +132,7 @@ class Remove:
     path: str
 
 
-Edit = PutFile | EnsureLine | EnsureToken | SetKey | RemoveKey | EnsureWord | MakeDir | Link | Remove
+Edit = PutFile | EnsureLine | EnsureToken | BootWords | SetKey | RemoveKey | EnsureWord | MakeDir | Link | Remove
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,21 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetDisk:
+    """Which disk of a machine an installer may overwrite: all of it must hold, and for one disk only."""
+
+    serial: str = ""
+    """As the kernel or udev tells it, long or short; the only way to a disk on USB."""
+    size: Literal["", "largest", "smallest"] = ""
+    """Of those for which the rest holds."""
+    at_least: int = 0
+    at_most: int = 0
+    """0 = any."""
+    ssd: bool | None = None
+    """Whether it has no rotating parts; None = either."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a person sets for a node; every field can be given for the whole cluster and per node."""
 
@@ -80,6 +95,8 @@ class Settings:
     """Compressed swap in memory, as a share of memory; 0 = none."""
     watchdog_s: int = 15
     """Hardware watchdog interval where there is one; 0 = off."""
+    after_install: Literal["poweroff", "reboot"] = "poweroff"
+    """What a machine does once an installer is through; `reboot` may start the installer from the stick again."""
     serial_console: bool = False
     """A console on the board's serial port, for when the network is dead."""
     password: SecretRef | None = None
@@ -119,6 +136,8 @@ class Node:
     """The cluster's name; empty = standalone, joins nothing."""
     domain: str = ""
 
+    disk: TargetDisk | None = None
+    """What an installer may overwrite; other images are written to a disk that is named then."""
 
 @dataclass(frozen=True, slots=True)
 class Cluster:

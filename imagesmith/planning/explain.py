@@ -13,6 +13,7 @@ from imagesmith.formats.canonical import plan_id, to_plain
 from imagesmith.formats.credentials import named_in
 from imagesmith.model import (
     Base,
+    BootWords,
     BuildPlan,
     DebianSource,
     Edit,
@@ -29,6 +30,7 @@ from imagesmith.model import (
     PutFile,
     QemuMachine,
     Remove,
+    TargetDisk,
     RemoveKey,
     Role,
     SetKey,
@@ -40,6 +42,7 @@ from imagesmith.units import show_size
 _WIDTH = 100
 _LABEL = 14
 _PARTITIONS = {"boot": "the FAT boot partition", "esp": "the EFI system partition", "root": "the root partition"}
+_INSTALLER = {"medium": "the installer's medium", "root": "the system that it installs"}
 
 
 def describe(plan: BuildPlan, *, cached: bool = False) -> dict[str, Any]:
@@ -62,7 +65,10 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
         *_labelled("login", _login(plan)),
         *_labelled("mind", _cautions(plan.base, plan.board)),
     ]
-    for partition, name in _PARTITIONS.items():
+    medium = any(edit.partition == "medium" for edit in plan.edits)
+    if medium and plan.node.disk:
+        lines += _labelled("OVERWRITES", _overwritten(plan.node.disk, plan.node.settings.after_install))
+    for partition, name in (_INSTALLER if medium else _PARTITIONS).items():
         told = list(_edits(edit for edit in plan.edits if edit.partition == partition))
         if told:
             lines += ["", f"On {name}:", *(f"  {line}" for line in told)]
@@ -175,12 +181,33 @@ def _login(plan: BuildPlan) -> list[str]:
         lines[0] += ", no password"
     else:
         lines.append(f"a password for the console and sudo, never for SSH; its hash from {settings.password.shown}")
+    if settings.sudo_nopasswd:
+        lines.append("sudo asks for no password: who has the key is root")
+    if not settings.has_root:
+        lines += ["NOBODY CAN BECOME ROOT: sudo asks for a password, and the user has none; write password_file,",
+                  "or sudo_nopasswd: true"]  # fmt: skip
     return lines
 
 
 def _cautions(base: Base, board: str) -> list[str]:
     caution = base.cautions.get(board)
     return textwrap.wrap(caution, _WIDTH - _LABEL) if caution else []
+
+
+def _overwritten(disk: TargetDisk, after: str) -> list[str]:
+    """What an installer does to its machine."""
+    traits = [
+        f"the serial number {disk.serial}" if disk.serial else "",
+        f"{show_size(disk.at_least)} or more" if disk.at_least else "",
+        f"{show_size(disk.at_most)} or less" if disk.at_most else "",
+        "" if disk.ssd is None else "no rotating parts" if disk.ssd else "rotating parts",
+    ]
+    which = " and ".join(trait for trait in traits if trait)
+    most = f"the {disk.size} disk" if disk.size else "the one disk"
+    return [
+        f"{most}{' with ' + which if which else ''} of the machine that it is started on, without a question",
+        f"nothing where not exactly one disk fits; then the machine does a {after}",
+    ]
 
 
 def _edits(edits: Iterable[Edit]) -> Iterator[str]:
@@ -199,6 +226,9 @@ def _edits(edits: Iterable[Edit]) -> Iterator[str]:
                 yield f"key    {edit.path}  has no {edit.key}"
             case EnsureWord():
                 yield f"word   {edit.path}  has the word {edit.word!r} in {edit.key}"
+            case BootWords():
+                words = " ".join((*edit.installer, "---", *edit.installed))
+                yield f"words  {edit.path}  starts kernels with {words}"
             case MakeDir():
                 yield f"folder {edit.path}  (mode {edit.mode:04o})"
             case Link():

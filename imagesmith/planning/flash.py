@@ -26,6 +26,7 @@ STEP = 16 * MiB
 FINE_STEP = MiB
 """The same where the image can't be read again to find the place."""
 
+_ISO_MARK_AT = 0x8001
 _ANY_SIZE = 1 << 62
 """For reading a table of an image that may be too short for it."""
 
@@ -199,7 +200,8 @@ def _refuse_cut(image: SourceImage) -> None:
 def _moved_table(device: Device, image: SourceImage) -> tuple[tuple[Patch, ...], Span | None, str]:
     """Patches that bring a GPT's second copy to the device's end, where that copy lies, and a note."""
     sector = gpt_sector(image.head)
-    if sector is None:
+    if sector is None or image.head[_ISO_MARK_AT : _ISO_MARK_AT + 5] == b"CD001":
+        # An installer's medium is no disk that grows; and its protective MBR has an entry more, for old BIOSes.
         return (), None, ""
     try:
         table = gpt.parse(image.head, image.size or device.size, sector)

@@ -24,6 +24,7 @@ from imagesmith.profile.settings import (
     settings_in,
     taken,
 )
+from imagesmith.profile.target_disk import target_disk
 
 
 def load_cluster(content: str, file: str, profiles: Mapping[str, Profile]) -> Cluster:
@@ -81,12 +82,14 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
     if complaint:
         fields.complain(key if fields.has(key) else "address", complaint)
     settings = settings_in(merged)
+    disk = fields.take("disk", target_disk, None)
     node = replace(
         frame,
         name=name,
         profile=profile_name,
         base=base,
         network=network,
+        disk=disk,
         settings=settings_of(profile, settings) if profile else Settings(),
     )
     return _Entry(node, {key: fields.line_of(key) for key in ("name", "address", "mac")}, fields.place.path)

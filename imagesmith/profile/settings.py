@@ -16,6 +16,7 @@ from imagesmith.profile.schema import (
     Kind,
     Place,
     boolean,
+    choice,
     did_you_mean,
     integer,
     listed,
@@ -23,6 +24,7 @@ from imagesmith.profile.schema import (
     table,
     text,
 )
+from imagesmith.profile.target_disk import target_disk, target_disk_in_words
 from imagesmith.secret import FILE, SecretRef, Written
 
 NO_WIFI = Wifi("", "")
@@ -61,6 +63,7 @@ SETTINGS: Mapping[str, Kind[Any]] = {
     "journal_max": size,
     "zram_percent": integer(0, 200),
     "watchdog_s": integer(0, 3600),
+    "after_install": choice("poweroff", "reboot"),
     "serial_console": boolean,
     "sudo_nopasswd": boolean,
 }
@@ -114,7 +117,7 @@ def with_overrides(node: Node, overrides: Mapping[str, str]) -> Node:
     """The node with `--set KEY=VALUE` applied; lists are written with commas. Raises UsageError with all mistakes."""
     problems: list[Problem] = []
     values: dict[str, Any] = {}
-    kinds = {**SETTINGS, **NETWORK, "password_file": secret_file}
+    kinds: dict[str, Kind[Any]] = {**SETTINGS, **NETWORK, "password_file": secret_file, "disk": target_disk}
     del kinds["ssh_keys"]  # keys come from a file, by --ssh-key
     for key, written in overrides.items():
         if key not in kinds:
@@ -128,12 +131,14 @@ def with_overrides(node: Node, overrides: Mapping[str, str]) -> Node:
         settings = replace(node.settings, **settings_in(values))
         where, complaint = network_complaint(network)
         if not complaint:
-            return replace(node, network=network, settings=settings)
+            return replace(node, network=network, settings=settings, disk=values.get("disk", node.disk))
         problems.append(Problem(f"--set {where}", 0, "", complaint))
     raise UsageError("\n".join(str(problem) for problem in problems), hint="write it like --set zram_percent=25")
 
 
 def _written(key: str, value: str) -> Value:
+    if key == "disk":
+        return target_disk_in_words(value)
     if key not in _LISTS:
         return Scalar(value, 0)
     return Listing(tuple(Scalar(part.strip(), 0) for part in value.split(",") if part.strip()), 0)

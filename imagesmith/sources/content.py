@@ -18,9 +18,10 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"PK\x03\x04", "zip"),
     (b"QFI\xfb", "qcow2"),
 )
+_ISO = b"CD001"
 # offset, magic, what to call it
 _NOT_IMAGES = (
-    (0x8001, b"CD001", "an ISO (an installer's medium)"),
+    (0x8001, _ISO, "an ISO that starts from a CD only (it has no partition table)"),
     (257, b"ustar", "a tar archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (0, b"Rar!\x1a\x07", "a RAR archive"),
@@ -72,13 +73,18 @@ def refuse_nested(head: bytes, where: str = "") -> None:
     refuse_other(head, where)
 
 
+def _has_table(head: bytes) -> bool:
+    """Whether it begins as a disk does, by which an ISO is a hybrid that starts from a USB stick too."""
+    entries = [head[at : at + 16] for at in range(446, 510, 16)]
+    return head[510:512] == b"\x55\xaa" and any(entry[4] and any(entry[12:16]) for entry in entries)
+
+
 def other_name(head: bytes) -> str:
     """What the bytes are when they are no image ("an HTML page"), or nothing."""
     if not head:
         return "an empty file"
-    # A hybrid image may carry an ISO's mark too, but an installer cannot be personalised as an image is.
     for offset, magic, name in _NOT_IMAGES:
-        if head[offset : offset + len(magic)] == magic:
+        if head[offset : offset + len(magic)] == magic and not (magic == _ISO and _has_table(head)):
             return name
     start = head[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start[:1] == b"<" and any(mark in start.lower() for mark in (b"<html", b"<!doctype html", b"<head", b"<body")):

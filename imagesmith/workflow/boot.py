@@ -68,6 +68,12 @@ def boot_named(request: Request, *, current_plan_id: CurrentPlanId, listener: Li
                 where=str(raw.named),
                 hint="keep NAME.manifest.json beside the image, or build it again",
             )
+        if any(edit.partition == "medium" for edit in manifest.files):
+            raise UsageError(
+                "this is an installer's stick: booting it would install, not boot, the node",
+                where=str(raw.named),
+                hint="`imagesmith verify` checks it; docs/installer.md tells how to try it on the machine itself",
+            )
         if manifest.machine is None:
             raise UsageError(
                 f"QEMU has no machine that resembles the board of {manifest.name}",
