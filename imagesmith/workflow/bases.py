@@ -1,0 +1,83 @@
+"""The bases of one run: each is obtained and checked once, whatever number of nodes is built on it, and stays in the
+cache until the run is over.
+
+Called by `workflow.build` and `workflow.selftest`. Reads and fills the cache through `sources`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from imagesmith.disk import failures
+from imagesmith.events import Listener, Noted
+from imagesmith.model import Architecture, Base, BuildPlan, DebianSource, FileSource, HttpSource, ObtainedBase
+from imagesmith.sources.bootstrap import obtain_debian
+from imagesmith.sources.cache import Cache
+from imagesmith.sources.obtain import obtain_file, obtain_http
+
+
+def obtain(build_plan: BuildPlan, cache: Cache, *, insecure: bool, listener: Listener) -> ObtainedBase:
+    """The verified raw base of a plan, from the cache or from its source."""
+    base = build_plan.base
+    match base.source:
+        case HttpSource():
+            return obtain_http(base, cache=cache, insecure=insecure, listener=listener)
+        case FileSource():
+            return obtain_file(base, cache=cache, listener=listener)
+        case DebianSource():
+            return obtain_debian(base, build_plan.architecture, cache=cache, listener=listener)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    base: Base
+    architecture: Architecture
+    obtained: ObtainedBase
+    identity: tuple[int, ...]
+
+
+class Bases:
+    """Use as a context manager: inside, `cache prune` leaves every base alone that was asked for."""
+
+    def __init__(self, cache: Cache, *, insecure: bool, listener: Listener) -> None:
+        """`insecure` takes a base that nothing vouches for (`--insecure-unverified`)."""
+        self._cache, self._insecure, self._listener = cache, insecure, listener
+        self._kept: list[_Kept] = []
+        self._leaving = ExitStack()
+
+    def __enter__(self) -> Bases:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._kept.clear()
+        self._leaving.close()
+
+    def of(self, build_plan: BuildPlan) -> ObtainedBase:
+        """The base of a plan; what was obtained before and is the same file still is not looked at again."""
+        for kept in self._kept:
+            same = (kept.base, kept.architecture) == (build_plan.base, build_plan.architecture)
+            if same and kept.identity == _identity(kept.obtained.path):
+                return kept.obtained
+        obtained = self._in_use(build_plan)
+        self._kept.append(_Kept(build_plan.base, build_plan.architecture, obtained, _identity(obtained.path)))
+        return obtained
+
+    def _in_use(self, build_plan: BuildPlan) -> ObtainedBase:
+        while True:
+            obtained = obtain(build_plan, self._cache, insecure=self._insecure, listener=self._listener)
+            if self._leaving.enter_context(self._cache.using(obtained.path)):
+                return obtained
+            self._listener(Noted("the base was just removed from the cache"))
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes whenever a file's bytes do; nothing where it is gone."""
+    with failures(path, "looking at the base"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
