@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
+from imagesmith.families.family import facts_of
 from imagesmith.model import Base, Documents, Materials, Node, Profile, Settings
 
 USER_GROUPS = ("adm", "dialout", "plugdev", "sudo", "systemd-journal", "users", "video")
@@ -22,6 +23,9 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
     from imagesmith.planning.render import render
 
     base = chosen_base(node, profile)
+    family = family_named(base.family)
+    # Most boards have one card with an address of its own, which finds it; a few take the address that they are given.
+    gives_mac = facts_of(family, base).get("mac") == "set"
     fqdn = f"{node.name}.{node.domain}" if node.domain else ""
     user_data = render(
         materials,
@@ -31,7 +35,7 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
     network_config = render(
         materials,
         "cloud-init/network-config.j2",
-        {"network": node.network, "wired": family_named(base.family).wired},
+        {"network": node.network, "wired": family.wired, "gives_mac": gives_mac},
     )
     conf = node_conf(_node_settings(node, profile))
     meta_data = render(

@@ -144,3 +144,22 @@ def test_an_empty_nonce_gives_no_report(asked: NodeFolder) -> None:
     asked.write("run/credentials/@system/imagesmith.nonce", "\n")
     assert asked.run("report").returncode != 0
     assert told(asked) == []
+
+
+@pytest.mark.parametrize(("answer", "told"), [("L", "locked"), ("P", "usable"), ("NP", "none")])
+def test_the_state_of_roots_password_is_told(asked: NodeFolder, answer: str, told: str) -> None:
+    asked.stand_in("passwd", f"echo 'root {answer} 2026-08-01 0 99999 7 -1'")
+    asked.run("report")
+    assert facts(asked)["root_password"] == told
+
+
+def test_logs_in_the_root_file_system_are_told_so(asked: NodeFolder) -> None:
+    asked.write("var/log/dpkg.log", "")
+    asked.run("report")
+    assert facts(asked)["logs_on_root"] == "yes"
+
+
+def test_logs_in_another_file_system_are_told_so(asked: NodeFolder) -> None:
+    asked.stand_in("stat", 'case "$*" in *log) echo 7 ;; *) echo 8 ;; esac')
+    asked.run("report")
+    assert facts(asked)["logs_on_root"] == "no"
