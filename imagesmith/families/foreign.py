@@ -121,7 +121,22 @@ _NO_ROOM = "its system is read-only and is replaced as a whole, so there is no p
 _OTHER = "imagesmith writes for Debian, Ubuntu, Raspberry Pi OS and Armbian, and knows nothing of its first boot"
 _TAKE_ANY = "docs/boards.md tells which images are known"
 
+def _debian_without_cloud_init(found: Findings) -> str:
+    bare = found.os_release.get("ID") == "debian" and found.has(*_GRUB)
+    other = any(found.has(*clue) for clue in (ISSUE, *_MORE_THAN_DEBIAN))
+    return "it has GRUB and no /usr/bin/cloud-init" if bare and not other else ""
+
+
+_GRUB: Clue = ("root", "/boot/grub/grub.cfg")
+_MORE_THAN_DEBIAN = _at("root", "/usr/bin/cloud-init", "/etc/armbian-release")
+
 FOREIGN: tuple[Foreign, ...] = (
+    Foreign(
+        "a Debian without cloud-init, as its `nocloud` images are", (_GRUB, *_MORE_THAN_DEBIAN),
+        _debian_without_cloud_init,
+        "nothing in it reads a node's seed, and in `nocloud` root logs in without a password",
+        "take the image `generic`, which the base debian-generic names",
+    ),
     Foreign(
         "Raspberry Pi OS with rpi-preseed", _PRESEED_FILES, _preseed,
         "its first boot takes rpi-preseed.toml, a way that is still changing, and no seed for cloud-init",

@@ -27,7 +27,14 @@ TABLES = {
     "gpt": "label: gpt\nsize=8MiB,type=uefi\nsize=40MiB,type=linux\n",
     "mbr": "label: dos\nsize=8MiB,type=c\nsize=40MiB,type=83\n",
     "followed": "label: gpt\nsize=8MiB,type=uefi\nsize=40MiB,type=linux\nsize=8MiB,type=linux\n",
+    # As Ubuntu's and Debian's cloud images: the root is p1, and last on the disk.
+    "first": "label: gpt\n14: size=4MiB,type=21686148-6449-6E6F-744E-656564454649\n15: size=4MiB,type=uefi\n"
+    "16: size=4MiB,type=linux\n1: size=40MiB,type=linux\n",
+    # The same number, and another behind it.
+    "first, followed": "label: gpt\n1: size=40MiB,type=linux\n14: size=4MiB,type=linux\n",
 }
+ROOTS = {"first": 1, "first, followed": 1}
+"""Which partition the root is, where it is not p2."""
 
 
 def command(*argv: object) -> str:
@@ -39,14 +46,15 @@ def command(*argv: object) -> str:
 
 @dataclass
 class Disk:
-    """A disk on which a root of 40 MiB is partition 2, mounted on the node's folder; then the disk grew by 60 MiB."""
+    """A disk with a root of 40 MiB, mounted on the node's folder; then the disk grew by 60 MiB."""
 
     device: str
     node: NodeFolder
+    number: int
 
     @property
     def partition(self) -> Path:
-        return Path("/sys/class/block") / f"{Path(self.device).name}p2"
+        return Path("/sys/class/block") / f"{Path(self.device).name}p{self.number}"
 
     @property
     def partition_size(self) -> int:
@@ -72,8 +80,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, node: NodeFolder) -> It
         undo.callback(command, "losetup", "-d", device)
         command("partx", "--add", device)
         undo.callback(command, "partx", "--delete", device)
-        command("mke2fs", "-q", "-t", "ext4", f"{device}p2")
-        command("mount", f"{device}p2", node.root)
+        number = ROOTS.get(request.param, 2)
+        command("mke2fs", "-q", "-t", "ext4", f"{device}p{number}")
+        command("mount", f"{device}p{number}", node.root)
         undo.callback(command, "umount", node.root)
         with image.open("rb+") as file:
             file.truncate(124 * MIB)
@@ -83,10 +92,10 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, node: NodeFolder) -> It
             (node.bin / program).unlink()
         if not MAY_RESIZE:
             node.stand_in("resize2fs", "exit 0")
-        yield Disk(device, node)
+        yield Disk(device, node, number)
 
 
-@pytest.mark.parametrize("disk", ["gpt", "mbr"], indirect=True)
+@pytest.mark.parametrize("disk", ["gpt", "mbr", "first"], indirect=True)
 def test_the_partition_reaches_the_end_of_the_disk(disk: Disk) -> None:
     result = disk.grow()
     assert result.returncode == 0, result.stderr
@@ -113,11 +122,12 @@ def test_a_second_run_finds_nothing_to_do(disk: Disk) -> None:
     assert (disk.partition_size, disk.filesystem_size) == before
 
 
-@pytest.mark.parametrize("disk", ["gpt", "mbr"], indirect=True)
+@pytest.mark.parametrize("disk", ["gpt", "mbr", "first"], indirect=True)
 def test_the_table_on_the_disk_is_sound_and_keeps_its_ids(disk: Disk) -> None:
-    before = command("sfdisk", "--disk-id", disk.device), command("sfdisk", "--part-type", disk.device, "2")
+    number = disk.number
+    before = command("sfdisk", "--disk-id", disk.device), command("sfdisk", "--part-type", disk.device, number)
     disk.grow()
-    after = command("sfdisk", "--disk-id", disk.device), command("sfdisk", "--part-type", disk.device, "2")
+    after = command("sfdisk", "--disk-id", disk.device), command("sfdisk", "--part-type", disk.device, number)
     assert after == before
     checked = subprocess.run(["sfdisk", "--verify", disk.device], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -133,7 +143,7 @@ def test_a_run_cut_short_after_the_partition_is_completed_by_the_next(disk: Disk
     assert disk.filesystem_size > 90 * MIB
 
 
-@pytest.mark.parametrize("disk", ["followed"], indirect=True)
+@pytest.mark.parametrize("disk", ["followed", "first, followed"], indirect=True)
 def test_a_root_before_another_partition_stays_as_it_is(disk: Disk) -> None:
     before = disk.partition_size
     result = disk.grow()

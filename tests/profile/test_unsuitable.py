@@ -54,7 +54,8 @@ def test_a_profile_does_not_choose_one() -> None:
 
 def test_a_profile_does_not_bring_one_along() -> None:
     own = '[{name: own, family: armbian, file: {path: x.img}, unsuitable: {small: "too large"}}]'
-    assert "own does not work on small: too large" in complaint(bases=own)
+    with pytest.raises(DocumentInvalid, match="own does not work on small: too large"):
+        load_catalogue({"more.yaml": PROFILE.format(board="small") + f"bases: {own}\n"}, catalogue())
 
 
 def test_base_on_the_command_line_is_refused_with_the_reason_and_what_works() -> None:
