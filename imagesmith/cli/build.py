@@ -22,7 +22,8 @@ from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Image
 from imagesmith.sources.cache import Cache
 from imagesmith.units import show_size
-from imagesmith.workflow.build import BuildOptions, Compression, build, obtain
+from imagesmith.workflow.bases import Bases, obtain
+from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
 from imagesmith.workflow.secrets import open_secrets
@@ -94,16 +95,16 @@ def build_command(
     if bool(choice.target) == everything:
         raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith build -h")
     targets = all_wanted(choice) if everything else (wanted(choice),)
-    options = BuildOptions(output, compress, insecure, source_date_epoch())
-    listener = listener_for(ctx)
-    cache, images = Cache.default(), list[Image]()
+    options = BuildOptions(output, compress, source_date_epoch())
+    listener, images = listener_for(ctx), list[Image]()
     plans = [plan(one, lock_file(choice), epoch=options.epoch) for one in targets]
     # Of all of them, before the first base is fetched for hours.
     open_secrets(plans, listener)
-    for build_plan in plans:
-        images.append(build(build_plan, options, cache, listener))
-        # After each, so that what was made is known although a later one fails.
-        record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
+    with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
+        for build_plan in plans:
+            images.append(build(build_plan, options, bases, listener))
+            # After each, so that what was made is known although a later one fails.
+            record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:
         answer({"images": [to_plain(image) for image in images]})
         return

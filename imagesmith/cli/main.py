@@ -36,6 +36,7 @@ _COMMANDS = {
     "probe": ("cards:probe_command", "Test a card: fake size, lost writes, bad bits."),
     "wipe": ("cards:wipe_command", "Blank a card's tables, or all of it."),
     "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
+    "selftest": ("selftest:selftest_command", "Prove a board's base image end to end."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
     "update": ("cache:update_command", "Look for newer base images and lock them."),
     "doctor": ("doctor:doctor_command", "Check this machine for the tools that are needed."),

@@ -5,8 +5,7 @@ Called by `cli.build`. Reads like the sentence in docs/architecture.md; every st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,8 @@ from typing import Literal
 from imagesmith import RELEASED, __version__, tools
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted, Warned
+from imagesmith.families.findings import Findings
+from imagesmith.families.foreign import refuse
 from imagesmith.families.recognise import all_clues, check
 from imagesmith.formats import bmap, manifest, spdx
 from imagesmith.formats.canonical import plan_id, to_plain
@@ -24,14 +25,13 @@ from imagesmith.image.apply import apply
 from imagesmith.image.findings import gather
 from imagesmith.image.grow import grow_root
 from imagesmith.image.raw import RawImage
-from imagesmith.model import BuildPlan, DebianSource, FileSource, HttpSource, Image, ObtainedBase
+from imagesmith.image.remaster import remaster
+from imagesmith.model import BuildPlan, Image, ObtainedBase
 from imagesmith.output.pack import LIBZSTD
 from imagesmith.output.publish import Staging
 from imagesmith.output.seal import Sealed, seal
-from imagesmith.sources.bootstrap import obtain_debian
-from imagesmith.sources.cache import Cache
-from imagesmith.sources.obtain import obtain_file, obtain_http
 from imagesmith.units import show_size
+from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.secrets import open_secrets
 
 Compression = Literal["zst", "xz", "none"]
@@ -47,39 +47,24 @@ class BuildOptions:
 
     output: Path = Path("out")
     compress: Compression = "zst"
-    insecure: bool = False
-    """Take a base that nothing vouches for (`--insecure-unverified`)."""
     epoch: int = 0
     """Time that written files bear (SOURCE_DATE_EPOCH); 0 = the base's own."""
 
 
-def obtain(build_plan: BuildPlan, cache: Cache, *, insecure: bool, listener: Listener) -> ObtainedBase:
-    """The verified raw base of a plan, from the cache or from its source."""
-    base = build_plan.base
-    match base.source:
-        case HttpSource():
-            return obtain_http(base, cache=cache, insecure=insecure, listener=listener)
-        case FileSource():
-            return obtain_file(base, cache=cache, listener=listener)
-        case DebianSource():
-            return obtain_debian(base, build_plan.architecture, cache=cache, listener=listener)
-
-
-def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: Listener) -> Image:
+def build(build_plan: BuildPlan, options: BuildOptions, bases: Bases, listener: Listener) -> Image:
     """Make the image of a plan and publish it in `options.output`/<name>/.
 
     Raises what its steps raise; then nothing is left there but what was there before.
     """
     name = build_plan.name
     try:
-        _require_tools(build_plan, options.compress)
+        require_tools(build_plan, options.compress)
         open_secret = open_secrets((build_plan,))
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
-        with (
-            _base_in_use(build_plan, options, cache, listener) as base,
-            Staging(options.output / name, also_ours=_LATER, listener=listener) as staging,
-        ):
+        base = bases.of(build_plan)
+        listener(StepFinished("base", base.trust))
+        with Staging(options.output / name, also_ours=_LATER, listener=listener) as staging:
             made, digests = _make(build_plan, base, options, staging, open_secret, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
@@ -87,24 +72,23 @@ def build(build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: 
         raise error.within(f"while building {name}") from error
 
 
-def _require_tools(build_plan: BuildPlan, compress: Compression) -> None:
+def require_tools(build_plan: BuildPlan, compress: Compression) -> None:
     """Before any work, so that a missing program is told at once. Raises ToolMissing."""
-    for name in (*_TOOLS, *(["resize2fs"] if build_plan.base.min_root else []), *(["xz"] if compress == "xz" else [])):
+    editing = ["xorriso"] if _is_medium(build_plan) else [*_TOOLS, *(["resize2fs"] if build_plan.base.min_root else [])]
+    for name in (*editing, *(["xz"] if compress == "xz" else [])):
         tools.find(name)
 
 
-@contextmanager
-def _base_in_use(
-    build_plan: BuildPlan, options: BuildOptions, cache: Cache, listener: Listener
-) -> Iterator[ObtainedBase]:
-    """The base, which `cache prune` leaves alone meanwhile."""
-    with ExitStack() as leaving:
-        base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
-        while not leaving.enter_context(cache.using(base.path)):
-            listener(Noted("the base was just removed from the cache"))
-            base = obtain(build_plan, cache, insecure=options.insecure, listener=listener)
-        listener(StepFinished("base", base.trust))
-        yield base
+def recognised(build_plan: BuildPlan, base: ObtainedBase) -> Findings:
+    """What the base shows of itself. Raises EditFailed where that is not what the plan takes it for."""
+    with RawImage(base.path, writable=False) as untouched:
+        found = gather(untouched, all_clues())
+        refuse(found)
+        # Many systems that are known not to work have no root that could be read, so it is asked for only now.
+        if {role for role, _ in found.contents}.isdisjoint(("root", "medium")):
+            untouched.volume("root")
+        check(found, build_plan.base, build_plan.architecture)
+    return found
 
 
 def _make(
@@ -163,8 +147,14 @@ def _edit(
 ) -> tuple[tuple[AppliedEdit, ...], tuple[tuple[int, int], ...]]:
     """The raw image, grown and edited; what was done, and the bytes in use as (start, end)."""
     listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
-    with RawImage(base.path, writable=False) as untouched:
-        check(gather(untouched, all_clues()), build_plan.base, build_plan.architecture)
+    recognised(build_plan, base)
+    if _is_medium(build_plan):
+        applied = remaster(
+            base.path, raw_path, build_plan.edits, epoch=epoch, open_secret=open_secret, listener=listener
+        )
+        listener(StepFinished("edit", "every file of the medium compared"))
+        # Whole, so that a stick can be held against it by any means.
+        return applied, ((0, raw_path.stat().st_size),)
     with RawImage.copy_of(base.path, raw_path, listener) as raw:
         if build_plan.base.min_root:
             grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
@@ -172,6 +162,11 @@ def _edit(
         ranges = used_ranges(raw, listener)
     listener(StepFinished("edit", "every edit read back, file systems clean"))
     return applied, ranges
+
+
+def _is_medium(build_plan: BuildPlan) -> bool:
+    """Whether the plan makes an installer's medium, which is made anew rather than edited."""
+    return any(edit.partition == "medium" for edit in build_plan.edits)
 
 
 def _manifest(

@@ -1,5 +1,6 @@
-"""The small base and the workshop of tests/building.py."""
+"""The small base and the workshop of tests/building.py, and the loopback server of tests/publishers."""
 
 from building import base_disk, built, shop
+from publishers.fixtures import listening, publisher, server, signer
 
-__all__ = ["base_disk", "built", "shop"]
+__all__ = ["base_disk", "built", "listening", "publisher", "server", "shop", "signer"]

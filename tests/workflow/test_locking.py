@@ -20,7 +20,7 @@ from imagesmith.model import Base, Digest, FileSource, HttpSource
 from imagesmith.sources import lock
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow import locking
-from imagesmith.workflow.build import obtain
+from imagesmith.workflow.bases import obtain
 from imagesmith.workflow.planned import plan
 from imagesmith.workflow.target import TargetChoice, Wanted, wanted
 
