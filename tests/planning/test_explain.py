@@ -7,10 +7,10 @@ import pytest
 
 from imagesmith import resources
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import Base, DebianSource, Digest, FileSource, HttpSource, PutFile
+from imagesmith.model import Base, DebianSource, Digest, FileSource, HttpSource, PutFile, Wifi
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe, explain, explain_profile, fetch_size
-from imagesmith.secret import SecretRef
+from imagesmith.secret import SecretRef, SecretText, WpaKey
 from imagesmith.units import MiB
 from imagesmith.workflow.target import catalogue_near, resolve
 
@@ -62,6 +62,41 @@ def test_a_fixed_address_is_said():
     assert "name servers 10.0.0.1" in told
 
 
+def told_of(network=None, password=None, role="worker", keys=("ssh-ed25519 AAAA a",)):
+    made = plan("rpi4-worker")
+    node = replace(
+        made.node,
+        network=replace(made.node.network, wifi=network),
+        settings=replace(made.node.settings, password=password, ssh_keys=keys),
+    )
+    return explain(replace(made, node=node, role=role), "x")
+
+
+def test_wifi_is_told_with_where_its_key_is_from():
+    told = told_of(Wifi("my net", "DE", SecretRef("file:wifi.key"), hidden=True))
+    said = "Wi-Fi 'my net' (DE, hidden) by DHCP, its key made from the file wifi.key; the wire is preferred"
+    assert said in told
+    assert "WARNING" not in told
+
+
+def test_an_open_network_is_told_as_what_it_is():
+    assert "Wi-Fi 'cafe' (DE) by DHCP, OPEN: no key, everybody can listen" in told_of(Wifi("cafe", "DE"))
+
+
+def test_a_server_on_wifi_is_warned_of():
+    assert "WARNING: a server on Wi-Fi" in told_of(Wifi("cafe", "DE"), role="server")
+
+
+def test_a_password_is_told_with_where_its_hash_is_from():
+    told = told_of(password=SecretRef("file:admin.hash"))
+    assert "a password for the console and sudo, never for SSH; its hash from the file admin.hash" in told
+    assert "no password" not in told
+
+
+def test_with_a_password_but_no_key_only_the_console_is_left():
+    assert "NO SSH KEY: only the console lets you in" in told_of(password=SecretRef("file:admin.hash"), keys=())
+
+
 def test_a_plan_without_a_key_warns():
     found = resolve("rpi4-worker", cluster=None)
     told = explain(plan_build(found.profile, found.node, found.base, MATERIALS), "x")
@@ -80,6 +115,13 @@ def test_a_secret_is_told_by_name_only():
     edits = (*made.edits, PutFile("root", "/etc/token", SecretRef("node-1/token"), 0o600))
     told = explain(replace(made, edits=edits), "x")
     assert "write  /etc/token  (the secret node-1/token, mode 0600)" in told
+
+
+def test_a_text_with_a_secret_is_told_by_its_name():
+    text = SecretText((b"psk=", WpaKey(SecretRef("file:wifi.key"), "home")))
+    made = plan("qemu-x86-worker")
+    told = explain(replace(made, edits=(PutFile("root", "/etc/psk", text, 0o600),)), "x")
+    assert "write  /etc/psk  (with the secret file:wifi.key, mode 0600)" in told
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def test_an_odd_comment_of_a_key_breaks_nothing(tmp_path, comment):
 def test_everything_that_is_commented_out_is_valid_too(tmp_path):
     path, _ = write_starter(tmp_path, tmp_path)
     text = path.read_text()
-    for line in ("# time_servers:", "# journal_max:", "# zram_percent:", "# watchdog_s:", "# mac:"):
+    personal = ("# password_file:", "# wifi:")
+    for line in (*personal, "# time_servers:", "# journal_max:", "# zram_percent:", "# watchdog_s:", "# mac:"):
         assert line in text
         text = text.replace(line, line[2:])
     text = text.replace("  # - name: node-3\n  #   profile", "  - name: node-3\n    profile")
@@ -53,6 +54,7 @@ def test_everything_that_is_commented_out_is_valid_too(tmp_path):
     cluster = load_inventory(path)
     assert len(cluster.nodes) == 3
     assert cluster.nodes[1].network.mac == "dc:a6:32:01:02:03"
+    assert cluster.nodes[1].settings.password and cluster.nodes[1].network.wifi
 
 
 def test_it_never_replaces_another(tmp_path):
