@@ -122,13 +122,13 @@ def test_kinds_that_prove_too_little_are_left_out():
 
 
 def test_a_web_page_is_not_an_empty_list():
-    with pytest.raises(ContentMalformed, match="line 1 is no checksum: '<!doctype html>'") as caught:
+    with pytest.raises(ContentMalformed, match="line 1 of the checksum list is no checksum: '<!doctype html>'") as caught:
         parse("<!doctype html>\n<title>Sign in</title>\n")
     assert "web page" in caught.value.hint
 
 
 def test_a_digest_cut_short_is_refused_with_its_line():
-    with pytest.raises(ContentMalformed, match="line 2 is no checksum"):
+    with pytest.raises(ContentMalformed, match="line 2 of the checksum list is no checksum"):
         parse(f"{B.hex}  other.img\n{A.hex[:-1]}  {NAME}\n")
 
 

@@ -72,11 +72,12 @@ class Server:
     An honest file is `file`, one that leads elsewhere `redirect`; what goes wrong only now and then is `at_first`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.ca = folder / "ca.pem"
-        chain = _certificate(self.ca, folder / "server.pem")
+    def __init__(self, folder: Path, beside: Server | None = None) -> None:
+        """`beside` = a server whose certificate this one bears too, so that one CA is enough for both."""
+        self.ca = beside.ca if beside else folder / "ca.pem"
+        self._chain = beside._chain if beside else _certificate(self.ca, folder / "server.pem")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
+        context.load_cert_chain(self._chain)
         self._http = _Listening(("127.0.0.1", 0), Request)
         self._http.answers, self._http.seen = {}, []
         self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
