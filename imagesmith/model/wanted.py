@@ -101,8 +101,13 @@ class Settings:
     """A console on the board's serial port, for when the network is dead."""
     password: SecretRef | None = None
     """The crypt(3) hash of a password for the console and for sudo; SSH never takes it. None = no password."""
-    sudo_nopasswd: bool = True
-    """The user is created without a password and logs in by key; sudo without one needs this."""
+    sudo_nopasswd: bool = False
+    """sudo asks for no password: who holds the user's key is root. Without it sudo needs the user's password."""
+
+    @property
+    def has_root(self) -> bool:
+        """Whether anybody can become root: root itself has no password, so it is by the user's sudo or not at all."""
+        return self.sudo_nopasswd or self.password is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +136,13 @@ class Node:
     base: str = ""
     """Empty = the profile's default."""
     network: Network = field(default_factory=Network)
+    disk: TargetDisk | None = None
+    """What an installer may overwrite; other images are written to a disk that is named then."""
     settings: Settings = field(default_factory=Settings)
     cluster: str = ""
     """The cluster's name; empty = standalone, joins nothing."""
     domain: str = ""
 
-    disk: TargetDisk | None = None
-    """What an installer may overwrite; other images are written to a disk that is named then."""
 
 @dataclass(frozen=True, slots=True)
 class Cluster:

@@ -39,6 +39,9 @@ defaults:
   # A password for the console and for sudo; SSH never takes one. The file, beside this one, holds its hash:
   #   (umask 077; openssl passwd -6 > admin.hash)
   # password_file: admin.hash
+  # The user becomes root without a password, since it has none: who holds the key is root, so guard it by a passphrase.
+  # With a password_file above you may write false here; with neither, nobody can become root.
+  sudo_nopasswd: true
 
   locale: en_US.UTF-8
   timezone: Etc/UTC # like Europe/Berlin

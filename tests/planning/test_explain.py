@@ -103,6 +103,16 @@ def test_a_plan_without_a_key_warns():
     assert "NO SSH KEY: nobody will be able to log in" in told
 
 
+def test_a_plan_by_which_nobody_becomes_root_says_so():
+    assert "NOBODY CAN BECOME ROOT" in words("rpi4-worker")
+
+
+def test_a_plan_by_which_the_key_makes_root_says_so():
+    told = words("rpi4-worker", overrides={"sudo_nopasswd": "true"})
+    assert "NOBODY CAN BECOME ROOT" not in told
+    assert "who has the key is root" in told
+
+
 @pytest.mark.parametrize("target", sorted(catalogue_near(None).profiles))
 def test_every_edit_is_told(target):
     made, told = plan(target), words(target)

@@ -61,9 +61,9 @@ def test_the_user_logs_in_by_key_and_only_so() -> None:
 
 
 def test_the_user_becomes_root_without_a_password_only_when_told_so() -> None:
-    wary = replace(NODE, settings=replace(NODE.settings, sudo_nopasswd=False))
-    assert "sudo" in user_data()["users"][0]  # type: ignore[index]
-    assert "sudo" not in user_data(wary)["users"][0]  # type: ignore[index]
+    told = replace(NODE, settings=replace(NODE.settings, sudo_nopasswd=True))
+    assert "sudo" not in user_data()["users"][0]  # type: ignore[index]
+    assert user_data(told)["users"][0]["sudo"] == "ALL=(ALL) NOPASSWD:ALL"  # type: ignore[index]
 
 
 def test_the_node_has_its_name_with_and_without_a_domain() -> None:
