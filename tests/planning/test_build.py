@@ -75,7 +75,7 @@ def test_another_epoch_gives_another_id():
 def test_a_base_of_another_board_is_refused():
     with pytest.raises(UsageError, match="is none of rpi4's") as caught:
         plan(base=Base("armbian", "armbian", FileSource("x.img")))
-    assert "raspios, debian" in caught.value.hint
+    assert "raspios, raspios-legacy, debian" in caught.value.hint
 
 
 def test_a_digest_from_a_lock_gives_another_id():

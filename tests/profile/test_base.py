@@ -90,7 +90,7 @@ def test_no_source_is_one_too_few():
         ("https://example.org", "http://example.org", "is not an https:// address"),
         (HEX, HEX[:-1], "is not a digest"),
         ("2026-10-06", "2026-13-06", "is not a day"),
-        ("raspios-cloudinit", "raspios", "did you mean 'raspios-cloudinit'?"),
+        ("raspios-cloudinit", "raspios-cloud", "did you mean 'raspios-cloudinit'?"),
         ("name: stock", "name: ../stock", "is not a name"),
         ("  size: 1GB", "  sise: 1GB", "did you mean 'size'?"),
         ("  size: 1GB", "  mirrors: [ftp://example.org/a]", "is not an https:// address"),

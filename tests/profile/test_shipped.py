@@ -20,8 +20,8 @@ def debian(board: str) -> DebianSource:
 
 def test_what_is_shipped():
     assert {name: [base.name for base in profile.board.bases] for name, profile in CATALOGUE.profiles.items()} == {
-        "rpi3-worker": ["raspios", "debian"],
-        "rpi4-worker": ["raspios", "debian"],
+        "rpi3-worker": ["raspios", "raspios-legacy", "debian", "ubuntu"],
+        "rpi4-worker": ["raspios", "raspios-legacy", "debian", "ubuntu", "ubuntu-resolute"],
         "bananapi-m5-worker": ["armbian"],
         "x86-master": ["ubuntu", "debian"],
         "qemu-x86-server": ["debian"],
