@@ -12,7 +12,7 @@ from imagesmith.families import wifi
 from imagesmith.families.debian import WAIT_ONLINE
 from imagesmith.families.family import Given, facts_of
 from imagesmith.families.findings import Clue, Findings
-from imagesmith.families.payload_files import enabled, first_boot, no_identity
+from imagesmith.families.payload_files import enabled, no_identity, scripts_and_units
 from imagesmith.families.promises import first_boot_promises, language_promises
 from imagesmith.families.without_cloud_init import keys_only, names
 from imagesmith.model import Base, Edit, EnsureWord, Link, Promise, PutFile, Remove, RemoveKey, SetKey
@@ -87,7 +87,7 @@ class Armbian:
             enabled("ssh.service"),
             *_boot_environment(given, facts),
             *_memory(given, facts),
-            *first_boot(given),
+            *scripts_and_units(given),
         )
 
     def promises(self, given: Given) -> tuple[Promise, ...]:
