@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from building import KEY, Workshop
 from families.raspberries import built_disk, workshop
 from image.made_disks import Disk, MiB, tool
 from standins import raspios
-from standins.disk import Files
+from standins.disk import Part
 from standins.looking import changed, complaints, files, outside
 
 ENV = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
@@ -24,7 +25,7 @@ Stand = Callable[..., Workshop]
 def stand(tmp_path: Path) -> Stand:
     """A workshop over a stand-in with other files; words for `raspios.trixie`."""
 
-    def make(settings: str = "", release: str = "trixie", **words: Files | str) -> Workshop:
+    def make(settings: str = "", release: str = "trixie", **words: object) -> Workshop:
         disk = raspios.trixie(tmp_path / "base.img", **words)  # type: ignore[arg-type]
         return workshop(tmp_path, disk, ENV, "raspios-cloudinit", release, settings)
 
@@ -189,6 +190,16 @@ def test_on_a_dirty_card_it_is_found_whole(pi: Workshop, tmp_path: Path) -> None
 # -- another reality -----------------------------------------------------------------------------------------
 
 STOCK = raspios.CMDLINE_TRIXIE.encode()
+OTHER_ROOT = Part("other", "ext4", 8 * MiB, "83", "data", {"etc/hostname": "other\n"}, raspios.FEATURES)
+INVENTORY = """\
+schema: 1
+name: home
+nodes:
+  - name: mine
+    profile: mine
+    password_file: admin.hash
+    wifi: {ssid: my net, country: DE, key_file: wifi.key}
+"""
 
 
 @pytest.mark.parametrize(
@@ -250,6 +261,42 @@ def test_another_label_does_not_matter_where_there_is_one_candidate(stand: Stand
     stand(label="NO NAME").build("./mine.yaml")
 
 
+def test_of_two_roots_the_one_with_the_right_label_is_taken(stand: Stand) -> None:
+    shop = stand(more=[OTHER_ROOT])
+    shop.build("./mine.yaml")
+    made = Disk(shop.out / "mine/mine.img", shop.disk.offsets, shop.disk.sizes)
+    assert (
+        made.extract("other", shop.folder / "a").read_bytes()
+        == shop.disk.extract("other", shop.folder / "b").read_bytes()
+    )
+
+
+def test_two_roots_without_the_right_label_are_refused(stand: Stand) -> None:
+    stand(root_label="system", more=[OTHER_ROOT]).refused(11, "could each be the root partition")
+
+
+def test_neither_passphrase_nor_hash_nor_key_is_on_fat(stand: Stand) -> None:
+    shop = stand()
+    secrets = {"admin.hash": "$6$saltsalt$" + "a" * 86, "wifi.key": "correct horse battery"}
+    for name, text in secrets.items():
+        (shop.folder / name).write_text(f"{text}\n")
+        (shop.folder / name).chmod(0o600)
+    (shop.folder / "profiles").mkdir()
+    shutil.copyfile(shop.folder / "mine.yaml", shop.folder / "profiles/mine.yaml")
+    shutil.copyfile(shop.base, shop.folder / "profiles/base.img")
+    shop.inventory(INVENTORY)
+    shop.build("mine", "--cluster", "cluster.yaml")
+    made = built_disk(shop)
+    key = hashlib.pbkdf2_hmac("sha1", b"correct horse battery", b"my net", 4096, 32).hex()
+    fat, root = (made.extract(role, shop.folder / role).read_bytes() for role in ("boot", "root"))
+    for secret in (*secrets.values(), key):
+        assert secret.encode() not in fat
+    # The test would find them: on ext4 they are.
+    assert secrets["admin.hash"].encode() in root
+    assert key.encode() in root
+    assert secrets["wifi.key"].encode() not in root
+
+
 def test_a_full_boot_partition_is_told_and_leaves_nothing(stand: Stand) -> None:
     shop = stand()
     filler = shop.folder / "filler"
@@ -260,7 +307,7 @@ def test_a_full_boot_partition_is_told_and_leaves_nothing(stand: Stand) -> None:
         stream.write(os.urandom(free % MiB))
     tool("mcopy", "-i", drive, filler, "::filler")
     assert _free(drive) == 0
-    shop.refused(11, "full")
+    shop.refused(11, "the FAT is full")
 
 
 def _free(drive: str) -> int:
@@ -274,7 +321,7 @@ def test_a_root_with_a_feature_of_tomorrow_is_refused(stand: Stand) -> None:
     at = shop.disk.offsets["root"] + 1024 + 0x60
     before = shop.base.read_bytes()[at + 3]
     shop.disk.patch(at + 3, bytes([before | 0x80]))
-    shop.refused(11)
+    shop.refused(11, "unsupported feature")
 
 
 def test_the_key_that_logs_in_is_in_the_seed(made: Disk) -> None:

@@ -7,7 +7,7 @@ config.txt, meta-data (with its wrong key) and fstab, units and links of the fir
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from image.made_disks import Disk
@@ -71,8 +71,16 @@ UNITS = "/usr/lib/systemd/system"
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 
 
-def trixie(path: Path, *, boot: Files | None = None, root: Files | None = None, label: str = "bootfs") -> Disk:
-    """Since 2025-11-24; `boot` and `root` are files put in addition or instead."""
+def trixie(
+    path: Path,
+    *,
+    boot: Files | None = None,
+    root: Files | None = None,
+    label: str = "bootfs",
+    root_label: str = "rootfs",
+    more: Sequence[Part] = (),
+) -> Disk:
+    """Since 2025-11-24; `boot` and `root` are files put in addition or instead, `more` partitions behind."""
     seed: Files = {"user-data": USER_DATA, "meta-data": META_DATA, "network-config": NETWORK_CONFIG}
     own: Files = {
         **_os_release("13", "trixie"),
@@ -84,7 +92,8 @@ def trixie(path: Path, *, boot: Files | None = None, root: Files | None = None, 
         f"{UNITS}/rpi-resize.service": "[Unit]\nConditionFirstBoot=yes\n",
         "etc/systemd/system/sysinit.target.wants/rpi-resize.service": To(f"{UNITS}/rpi-resize.service"),
     }
-    return _pi_gen(path, {**_boot(CMDLINE_TRIXIE), **seed, **(boot or {})}, {**_root(), **own, **(root or {})}, label)
+    on_boot, on_root = {**_boot(CMDLINE_TRIXIE), **seed, **(boot or {})}, {**_root(), **own, **(root or {})}
+    return _pi_gen(path, on_boot, on_root, (label, root_label), more)
 
 
 def bookworm(path: Path, *, boot: Files | None = None, root: Files | None = None, label: str = "bootfs") -> Disk:
@@ -99,13 +108,15 @@ def bookworm(path: Path, *, boot: Files | None = None, root: Files | None = None
         "etc/init.d/resize2fs_once": Mode(b"#!/bin/sh\n", 0o755),
         "etc/NetworkManager/system-connections/": b"",
     }
-    return _pi_gen(path, {**_boot(CMDLINE_BOOKWORM), **(boot or {})}, {**_root(), **own, **(root or {})}, label)
+    on_boot, on_root = {**_boot(CMDLINE_BOOKWORM), **(boot or {})}, {**_root(), **own, **(root or {})}
+    return _pi_gen(path, on_boot, on_root, (label, "rootfs"))
 
 
-def _pi_gen(path: Path, boot: Files, root: Files, label: str) -> Disk:
+def _pi_gen(path: Path, boot: Files, root: Files, labels: tuple[str, str], more: Sequence[Part] = ()) -> Disk:
     parts = (
-        Part("boot", "fat", 40 * MiB, "c", label, boot, FAT32),
-        Part("root", "ext4", 24 * MiB, "83", "rootfs", root, FEATURES),
+        Part("boot", "fat", 40 * MiB, "c", labels[0], boot, FAT32),
+        Part("root", "ext4", 24 * MiB, "83", labels[1], root, FEATURES),
+        *more,
     )
     # The gap holds nothing there; random bytes show whether it is left alone.
     return make_disk(path, "dos", parts, first=8 * MiB, disk_id=f"0x{DISK_ID}", tail=0)
