@@ -163,3 +163,16 @@ def test_logs_in_another_file_system_are_told_so(asked: NodeFolder) -> None:
     asked.stand_in("stat", 'case "$*" in *log) echo 7 ;; *) echo 8 ;; esac')
     asked.run("report")
     assert facts(asked)["logs_on_root"] == "no"
+
+
+def test_time_servers_are_those_of_chrony_where_that_keeps_the_clock(asked: NodeFolder) -> None:
+    servers = "server ntp.one.example iburst\nserver ntp.two.example iburst\n"
+    asked.write("etc/chrony/sources.d/50-imagesmith.sources", servers)
+    asked.run("report")
+    assert facts(asked)["time_servers"] == "ntp.one.example ntp.two.example"
+
+
+def test_time_servers_are_those_of_timesyncd_elsewhere(asked: NodeFolder) -> None:
+    asked.stand_in("timedatectl", 'case "$*" in *show-timesync*) echo ntp.three.example ;; esac')
+    asked.run("report")
+    assert facts(asked)["time_servers"] == "ntp.three.example"
