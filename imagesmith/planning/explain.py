@@ -24,16 +24,17 @@ from imagesmith.model import (
     FileSource,
     HttpSource,
     Link,
+    LockAccount,
     MakeDir,
     Profile,
     Promise,
     PutFile,
     QemuMachine,
     Remove,
-    TargetDisk,
     RemoveKey,
     Role,
     SetKey,
+    TargetDisk,
     Wifi,
 )
 from imagesmith.secret import SecretRef, SecretText
@@ -72,7 +73,8 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
         told = list(_edits(edit for edit in plan.edits if edit.partition == partition))
         if told:
             lines += ["", f"On {name}:", *(f"  {line}" for line in told)]
-    lines += ["", *_machine(plan.board, plan.machine)]
+    tried = ["No boot test: it would install, not boot, the node."] if medium else _machine(plan.board, plan.machine)
+    lines += ["", *tried]
     lines += ["", "The first boot must bring about:", *(f"  {line}" for line in _promises(plan.promises))]
     return "\n".join(lines) + "\n"
 
@@ -206,7 +208,8 @@ def _overwritten(disk: TargetDisk, after: str) -> list[str]:
     most = f"the {disk.size} disk" if disk.size else "the one disk"
     return [
         f"{most}{' with ' + which if which else ''} of the machine that it is started on, without a question",
-        f"nothing where not exactly one disk fits; then the machine does a {after}",
+        "nothing at all where not exactly one disk fits, or something of it is in use",
+        f"afterwards the machine {'restarts' if after == 'reboot' else 'powers off'}",
     ]
 
 
@@ -229,6 +232,8 @@ def _edits(edits: Iterable[Edit]) -> Iterator[str]:
             case BootWords():
                 words = " ".join((*edit.installer, "---", *edit.installed))
                 yield f"words  {edit.path}  starts kernels with {words}"
+            case LockAccount():
+                yield f"lock   {edit.path}  no password of {edit.account} is taken"
             case MakeDir():
                 yield f"folder {edit.path}  (mode {edit.mode:04o})"
             case Link():

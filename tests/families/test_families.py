@@ -30,12 +30,14 @@ from imagesmith.model import (
     Remove,
     Settings,
     Source,
+    TargetDisk,
 )
 from imagesmith.planning.payload import documents
 
 KEY = "ssh-ed25519 AAAA ann@desk"
 MACHINE = QemuMachine("virt", "cortex-a72", 2, 1 << 30, "kernel", "virtio", "virtio", "ttyAMA0")
-NODE = Node("node-1", "board-worker", settings=Settings(ssh_keys=(KEY,)), domain="lab.example")
+DISK = TargetDisk(serial="S4EVNX0M1")
+NODE = Node("node-1", "board-worker", settings=Settings(ssh_keys=(KEY,)), domain="lab.example", disk=DISK)
 MATERIALS = resources.materials()
 
 

@@ -6,19 +6,22 @@ as it is stands there by its name, one that was made for the node with its whole
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from imagesmith import resources
-from imagesmith.model import Materials, PutFile
+from imagesmith.model import Materials, PutFile, TargetDisk
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe
 from imagesmith.workflow.target import catalogue_near, resolve
 
 FOLDER = Path(__file__).resolve().parent
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv golden@example"
+DISK = TargetDisk(serial="S4EVNX0M123456")
+"""For what would not be planned without one."""
 
 
 def golden_plans() -> dict[str, str]:
@@ -34,7 +37,8 @@ def golden_plans() -> dict[str, str]:
 
 def _golden(profile: str, base: str, materials: Materials) -> str:
     found = resolve(profile, cluster=None, base=base, ssh_keys=[KEY])
-    plan = plan_build(found.profile, found.node, found.base, materials)
+    node = replace(found.node, disk=DISK) if found.base.family == "ubuntu-live" else found.node
+    plan = plan_build(found.profile, node, found.base, materials)
     told = describe(plan)
     for edit, plain in zip(plan.edits, told["plan"]["edits"], strict=True):
         if isinstance(edit, PutFile) and isinstance(edit.content, bytes):

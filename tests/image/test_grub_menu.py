@@ -36,7 +36,8 @@ def test_words_behind_the_dashes_are_the_installed_systems() -> None:
 
 
 def test_a_semicolon_does_not_end_the_command() -> None:
-    assert changed(b"linux /casper/vmlinuz ---", "ds=nocloud;s=/cdrom/x/") == rb"linux /casper/vmlinuz ds=nocloud\;s=/cdrom/x/ ---"
+    text = changed(b"linux /casper/vmlinuz ---", "ds=nocloud;s=/cdrom/x/")
+    assert text == rb"linux /casper/vmlinuz ds=nocloud\;s=/cdrom/x/ ---"
 
 
 @pytest.mark.parametrize("word", ["", "two words", "a\nb"])

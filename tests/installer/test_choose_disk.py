@@ -30,7 +30,9 @@ class Machine:
     mounts: str = MOUNTS
     numbers: int = field(default=100)
 
-    def disk(self, name: str, size: int, *, serial: str = "", on: str = "pci0000:00/ata1", number: str = "", **flags: int) -> Path:
+    def disk(
+        self, name: str, size: int, *, serial: str = "", on: str = "pci0000:00/ata1", number: str = "", **flags: int
+    ) -> Path:
         self.numbers += 1
         place = self.folder / "sys/devices" / on / "block" / name
         place.mkdir(parents=True)

@@ -23,7 +23,7 @@ def test_what_is_shipped():
         "rpi3-worker": ["raspios", "raspios-legacy", "debian", "ubuntu"],
         "rpi4-worker": ["raspios", "raspios-legacy", "debian", "ubuntu", "ubuntu-resolute"],
         "bananapi-m5-worker": ["armbian"],
-        "x86-master": ["ubuntu", "debian"],
+        "x86-master": ["ubuntu", "ubuntu-resolute", "debian-generic", "ubuntu-live", "debian"],
         "qemu-x86-server": ["debian"],
         "qemu-x86-worker": ["debian"],
         "qemu-arm64-worker": ["debian"],
