@@ -17,6 +17,8 @@ from imagesmith.units import GiB
 CREDENTIAL = "imagesmith.nonce"
 """The systemd credential by which a guest learns its nonce; see docs/boot.md."""
 
+_USB_OF_A_PI = ("dwc_otg.lpm_enable=0", "dwc_otg.fiq_fsm_enable=0")
+
 EMULATORS: Mapping[Architecture, str] = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 
 
@@ -120,8 +122,9 @@ def can_power_off(machine: QemuMachine) -> bool:
 def adjust_cmdline(text: str, machine: QemuMachine) -> tuple[str, tuple[str, ...]]:
     """The image's kernel command line made to fit the machine, and what was changed, one sentence each.
 
-    Only three things are touched: the last console is the machine's serial line, a root that is named by the SD
-    card's device becomes the virtio disk's, and raspi3b's watchdog, which bites at once in QEMU, stays away.
+    Only four things are touched: the last console is the machine's serial line, a root that is named by the SD
+    card's device becomes the virtio disk's, raspi3b's watchdog, which bites at once in QEMU, stays away, and the USB
+    driver of Raspberry Pi's own kernels leaves out what QEMU's USB lacks.
     """
     words, told = text.split(), []
     if machine.disk == "virtio":
@@ -135,6 +138,9 @@ def adjust_cmdline(text: str, machine: QemuMachine) -> tuple[str, tuple[str, ...
         words.append(f"console={machine.console},115200")
         told.append(f"{words[-1]} was added, since that is the machine's serial line")
     if machine.machine == "raspi3b":
+        # As QEMU's page on its Pis says (docs/system/arm/raspi.rst); other kernels have no such driver.
+        words += _USB_OF_A_PI
+        told.append(f"{' '.join(_USB_OF_A_PI)} were added, for Raspberry Pi's own kernel and its driver of USB")
         # QEMU's bcm2835_powermgt has no timer: arming the watchdog resets the machine in that very moment.
         listed = [word.partition("=")[2] for word in words if word.startswith("module_blacklist=")]
         words.append(f"module_blacklist={','.join([*listed, 'bcm2835_wdt'])}")

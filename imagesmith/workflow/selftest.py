@@ -124,7 +124,7 @@ class _Course:
         if boots_here:
             self._step("boot", image, self._boot)
         else:
-            why = "not wanted: --no-boot" if self.plan.machine else f"QEMU has no machine like the {self.plan.board}"
+            why = "not wanted: --no-boot" if self.plan.machine else f"QEMU has no machine that starts it"
             self._end(Step("boot", "left out", why))
 
     def _step(self, name: str, given: A | None, act: Callable[[A], tuple[T, str]]) -> T | None:

@@ -152,6 +152,12 @@ def test_raspi3b_loses_the_watchdog_that_bites_at_once_and_it_is_said() -> None:
     assert "watchdog" in told[-1]
 
 
+def test_raspi3b_spares_a_pis_own_kernel_what_qemus_usb_lacks() -> None:
+    words, told = adjust_cmdline("root=LABEL=root console=ttyAMA0", PI3)
+    assert {"dwc_otg.lpm_enable=0", "dwc_otg.fiq_fsm_enable=0"} <= set(words.split())
+    assert any("USB" in one for one in told)
+
+
 def test_virt_keeps_its_watchdog() -> None:
     assert "blacklist" not in adjust_cmdline("root=LABEL=root", VIRT)[0]
 
