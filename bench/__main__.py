@@ -16,14 +16,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import edit_base, flash_cards, flash_memory, whole_build, xz_decode
+from bench import edit_base, flash_cards, flash_memory, update_all, whole_build, xz_decode
 from bench.made_base import Base, make_base
 from bench.row import table
 
 CASES = {
     "xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows,
-    "memory": flash_memory.rows,
+    "memory": flash_memory.rows, "update": update_all.rows,
 }  # fmt: skip
+
+_WITHOUT_BASE = {"flash", "memory", "update"}
+"""The cards have an image of their own; an update fetches none."""
 
 
 def main() -> int:
@@ -35,8 +38,8 @@ def main() -> int:
         parser.error(f"there is no case {', '.join(unknown)}")
     with tempfile.TemporaryDirectory(prefix="imagesmith-bench-") as name:
         folder = Path(name)
-        # The cards have an image of their own.
-        base = make_base(folder) if set(options.cases or CASES) - {"flash", "memory"} else Base(folder / "none")
+        needed = set(options.cases or CASES) - _WITHOUT_BASE
+        base = make_base(folder) if needed else Base(folder / "none")
         rows = [row for case in options.cases or CASES for row in CASES[case](base, folder, options.runs)]
     print(table(rows))
     busy = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"

@@ -23,6 +23,8 @@ class Row:
     """The ratio may not be above."""
     peak_mib: float = 0
     """0 = not measured."""
+    unit: str = "s"
+    """Of what is measured, where it is not time."""
 
     @property
     def ratio(self) -> float:
@@ -38,8 +40,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| case | ours | peer | peer's | ratio | at most | peak MiB | |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         peak = f"{row.peak_mib:.0f}" if row.peak_mib else ""
+        ours, peers = f"{row.ours_s:.2f} {row.unit}", f"{row.peer_s:.2f} {row.unit}"
         lines.append(
-            f"| {row.case} | {row.ours_s:.2f} s | {row.peer} | {row.peer_s:.2f} s | {row.ratio:.2f} | {row.limit}"
+            f"| {row.case} | {ours} | {row.peer} | {peers} | {row.ratio:.2f} | {row.limit}"
             f" | {peak} | {'met' if row.met else 'MISSED'} |"
         )
     return "\n".join(lines)

@@ -17,7 +17,8 @@ from imagesmith.planning.overview import overview
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
-from imagesmith.workflow.planned import lock_file, plan
+from imagesmith.workflow.pinned import pinned
+from imagesmith.workflow.planned import LOCK, lock_file, plan
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
@@ -91,6 +92,10 @@ def show_command(context: click.Context, name: str, as_json: bool) -> None:
         return
     proven = {base.family: family_named(base.family).proven for base in profile.board.bases}
     click.echo(explain_profile(profile, proven), nl=False)
+    click.echo("\nThe bytes of its bases:")
+    for base in profile.board.bases:
+        if pin := pinned(profile.board.name, base, Path(LOCK)):
+            click.echo("\n".join([f"  {base.name}", *(f"    {line}" for line in pin.lines)]))
 
 
 @click.command("plan", short_help="Tell what a build would do, without doing any of it.")
@@ -116,13 +121,19 @@ def plan_command(choice: TargetChoice, everything: bool, as_json: bool) -> None:
     targets = all_wanted(choice) if everything else (wanted(choice),)
     plans = [plan(one, lock_path, epoch=epoch) for one in targets]
     cached = {one.name for one in plans if base_in_cache(one, Cache.default())}
-    facts = [describe(one, cached=one.name in cached) for one in plans]
+    pins = [pinned(one.profile.board.name, one.base, lock_path) for one in targets]
+    facts = [
+        {**describe(one, cached=one.name in cached), "pinned": pin.facts if pin else None}
+        for one, pin in zip(plans, pins, strict=True)
+    ]
     if as_json:
         answer({"plans": facts} if everything else facts[0])
     elif everything:
         click.echo(overview(plans, cached), nl=False)
     else:
         click.echo(explain(plans[0], facts[0]["id"], cached=bool(cached)), nl=False)
+        if pins[0]:
+            click.echo("\n".join(["", "The base's bytes:", *(f"  {line}" for line in pins[0].lines)]))
 
 
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:

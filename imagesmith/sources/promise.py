@@ -81,7 +81,7 @@ def check_file(promise: Promise, ring: Path | None, path: Path, url: str, way: W
     signer = way.keys.signer(path, detached, promise.signature, ring, url)
     if promise.digest is None:
         return f"signed by {signer}"
-    _remember(promise.digest, signer, way.cache)
+    remember(promise.digest, signer, way.cache)
     return f"{promise.trust}, and signed by {signer}"
 
 
@@ -128,7 +128,7 @@ def _unchecked(source: HttpSource, digest: Digest, reference: str, insecure: boo
             where=source.checksums_url,
             hint="take what the publisher signed: run `imagesmith update`",
         )
-    _remember(digest, signer, way.cache)
+    remember(digest, signer, way.cache)
     return Promise(digest, f"{pinned}, and signed by {signer}", reference)
 
 
@@ -170,7 +170,8 @@ def _digest_in(listed: bytes, source: HttpSource) -> Digest:
 # -- what the cache remembers ---------------------------------------------------------------------
 
 
-def _remember(digest: Digest, signer: str, cache: Cache) -> None:
+def remember(digest: Digest, signer: str, cache: Cache) -> None:
+    """Let `vouched` know that the key `signer` was found to vouch for the digest."""
     cache.refer(_vouched_name(digest), signer.lower())
 
 

@@ -11,6 +11,8 @@ from imagesmith.cli.plan import init_command, plan_command, profiles_group
 from imagesmith.errors import UsageError
 from imagesmith.model import Digest
 from imagesmith.sources.cache import Cache
+from imagesmith.sources.lock import Lock, LockEntry, write
+from imagesmith.sources.promise import remember
 from imagesmith.workflow.target import TargetChoice, catalogue_near
 
 COMMANDS = {"init": init_command, "profiles": profiles_group, "plan": plan_command}
@@ -59,6 +61,8 @@ def test_plan_looks_into_the_cache(inside, monkeypatch):
     with cache.scratch("raw", digest.hex) as folder:
         (folder / "made").write_bytes(b"a base")
         cache.publish("raw", digest.hex, folder / "made", Digest.of(b"a base"), {})
+    assert "the base is not in the cache" in run("plan", "rpi4-worker").output  # nobody has vouched for it
+    remember(digest, before["plan"]["base"]["source"]["signature"]["fingerprints"][0], cache)
     assert "fetches       nothing: the base is in the cache" in run("plan", "rpi4-worker").output
     after = json.loads(run("plan", "rpi4-worker", "--json").output)["result"]
     assert (before["fetch_bytes"], after["fetch_bytes"]) == (550466056, 0)
@@ -174,3 +178,26 @@ def test_the_shell_completes_nodes_and_profiles(inside):
 def test_the_shell_is_not_bothered_by_a_broken_inventory(inside):
     (inside / "cluster.yaml").write_text("][")
     assert complete_target(click.Context(plan_command), plan_command.params[0], "") == []
+
+
+def test_plan_tells_which_lock_pins_the_base_and_what_nobody_checked(inside):
+    told = run("plan", "rpi4-worker").output
+    assert "pinned by the lock that comes with imagesmith since 20" in told
+    assert "unchecked: its digest (fact sheet, unchecked); the publisher's signature must hold too" in told
+    facts = json.loads(run("plan", "rpi4-worker", "--json").output)["result"]["pinned"]
+    assert facts["lock"] == "shipped"
+    assert facts["origin"]["digest"] == "fact sheet, unchecked"
+
+
+def test_plan_tells_of_the_users_own_lock(inside):
+    entry = LockEntry(digest=Digest.of(b"x"), resolved="2026-11-23", version="7")
+    write(inside / "imagesmith.lock", Lock().with_entry("rpi4", "raspios", entry))
+    told = run("plan", "rpi4-worker").output
+    assert "pinned by imagesmith.lock since 2026-11-23, version 7" in told
+    assert "unchecked" not in told
+
+
+def test_profiles_show_tells_what_pins_each_base(inside):
+    told = run("profiles", "show", "rpi4-worker").output
+    assert "  raspios\n    pinned by the lock that comes with imagesmith" in told
+    assert "  debian\n    pinned by no lock yet" in told
