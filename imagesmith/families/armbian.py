@@ -15,7 +15,7 @@ from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import enabled, no_identity, scripts_and_units
 from imagesmith.families.promises import first_boot_promises, language_promises
 from imagesmith.families.without_cloud_init import keys_only, names
-from imagesmith.model import Base, Edit, EnsureWord, Link, Promise, PutFile, Remove, RemoveKey, SetKey
+from imagesmith.model import Base, Edit, EnsureWord, Link, LockAccount, Promise, PutFile, Remove, RemoveKey, SetKey
 from imagesmith.units import MiB
 
 _RELEASE: Clue = ("root", "/etc/armbian-release")
@@ -81,7 +81,8 @@ class Armbian:
             *names(given.node),
             *_network(given, facts),
             *wifi.netplan(given),
-            # The image's root password is known to everybody, until the account step locks it.
+            # The image's root password is known to everybody.
+            LockAccount("root", "/etc/shadow", "root"),
             keys_only(),
             PutFile("root", f"{_UNITS}/ssh.service.d/10-imagesmith.conf", _HOST_KEYS),
             enabled("ssh.service"),

@@ -23,6 +23,7 @@ from imagesmith.model import (
     FileSource,
     HttpSource,
     Link,
+    LockAccount,
     MakeDir,
     PutFile,
     Remove,
@@ -34,7 +35,7 @@ from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey
 # Members of unions: without their class's name, two of them could look alike.
 _UNION_MEMBERS = (
     HttpSource, FileSource, DebianSource,
-    PutFile, EnsureLine, EnsureToken, BootWords, SetKey, RemoveKey, EnsureWord, MakeDir, Link, Remove,
+    PutFile, EnsureLine, EnsureToken, BootWords, SetKey, RemoveKey, EnsureWord, LockAccount, MakeDir, Link, Remove,
     FileContent, SecretRef, SecretText, PasswordHash, WpaKey,
 )  # fmt: skip
 

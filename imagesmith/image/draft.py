@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from imagesmith.errors import EditFailed
 from imagesmith.formats.credentials import OpenSecret, revealed
+from imagesmith.image.accounts import with_locked
 from imagesmith.image.keys import with_key, with_word, without_key
 from imagesmith.image.text import with_line, with_token
 from imagesmith.image.tree import Entry, File, Folder, Gone, Node, Symlink, Tree, parent, split
@@ -20,6 +21,7 @@ from imagesmith.model import (
     EnsureToken,
     EnsureWord,
     Link,
+    LockAccount,
     MakeDir,
     PutFile,
     Remove,
@@ -77,6 +79,8 @@ class Draft:
                 self._rewrite(edit.path, lambda old: without_key(old, edit.key))
             case EnsureWord():
                 self._rewrite(edit.path, lambda old: with_word(old, edit.key, edit.word))
+            case LockAccount():
+                self._rewrite(edit.path, lambda old: with_locked(old, edit.account))
             case MakeDir():
                 at = self._place(edit.path, follow=True)
                 entry = self._look(at)

@@ -105,6 +105,15 @@ class EnsureWord:
 
 
 @dataclass(frozen=True, slots=True)
+class LockAccount:
+    """An account in a file like /etc/shadow, which must have it, is entered with no password; all else stays."""
+
+    partition: PartitionRole
+    path: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeDir:
     """A directory, with its missing parents (0755 root)."""
 
@@ -132,7 +141,9 @@ class Remove:
     path: str
 
 
-Edit = PutFile | EnsureLine | EnsureToken | BootWords | SetKey | RemoveKey | EnsureWord | MakeDir | Link | Remove
+Edit = (
+    PutFile | EnsureLine | EnsureToken | BootWords | SetKey | RemoveKey | EnsureWord | LockAccount | MakeDir | Link | Remove
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ CHANGED = {
     "/etc/hostname",
     "/etc/hosts",
     "/etc/machine-id",
+    "/etc/shadow",
 }
 
 
@@ -171,6 +172,11 @@ def test_nothing_asks_and_nobody_is_logged_in_without_a_password(made: Workshop)
         assert 'Fast link dest: "/dev/null"' in image(made).on_ext4(f"stat {unit}")
     assert "ssh-keygen -A" in text(made, f"{SYSTEM}/ssh.service.d/10-imagesmith.conf")
     assert text(made, "/etc/machine-id") == ""
+
+
+def test_the_known_password_of_root_is_locked_before_the_first_boot(made: Workshop) -> None:
+    assert text(made, "/etc/shadow") == "root:!$y$j9T$notreally$1234:20000:0:99999:7:::\n"
+    assert "Mode:  0640" in image(made).on_ext4("stat /etc/shadow")
 
 
 def test_the_network_is_closed_to_other_users_and_on_dhcp(made: Workshop) -> None:

@@ -28,6 +28,7 @@ from imagesmith.model import (
     FileSource,
     HttpSource,
     Link,
+    LockAccount,
     MakeDir,
     Network,
     Node,
@@ -66,6 +67,7 @@ EDITS = (
     SetKey("root", "/boot/armbianEnv.txt", "console", "both"),
     RemoveKey("root", "/boot/armbianEnv.txt", "ethaddr"),
     EnsureWord("root", "/boot/armbianEnv.txt", "extraargs", "quiet"),
+    LockAccount("root", "/etc/shadow", "root"),
 )
 PLAN = BuildPlan(
     "node-1",
