@@ -142,7 +142,17 @@ class Remove:
 
 
 Edit = (
-    PutFile | EnsureLine | EnsureToken | BootWords | SetKey | RemoveKey | EnsureWord | LockAccount | MakeDir | Link | Remove
+    PutFile
+    | EnsureLine
+    | EnsureToken
+    | BootWords
+    | SetKey
+    | RemoveKey
+    | EnsureWord
+    | LockAccount
+    | MakeDir
+    | Link
+    | Remove
 )
 
 

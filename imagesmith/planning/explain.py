@@ -234,8 +234,6 @@ def _edits(edits: Iterable[Edit]) -> Iterator[str]:
                 yield f"words  {edit.path}  starts kernels with {words}"
             case LockAccount():
                 yield f"lock   {edit.path}  no password of {edit.account} is taken"
-            case LockAccount():
-                yield f"lock   {edit.path}  no password of {edit.account} is taken"
             case MakeDir():
                 yield f"folder {edit.path}  (mode {edit.mode:04o})"
             case Link():

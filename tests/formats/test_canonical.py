@@ -71,7 +71,7 @@ EDITS = (
 )
 PLAN = BuildPlan(
     "node-1",
-    Node("node-1", "rpi4-worker", "debian", Network("192.168.1.10/24", "192.168.1.1"), Settings(), "home", "lan"),
+    Node("node-1", "rpi4-worker", "debian", Network("192.168.1.10/24", "192.168.1.1"), None, Settings(), "home", "lan"),
     "worker",
     "rpi4-worker",
     "rpi4",
