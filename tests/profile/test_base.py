@@ -3,7 +3,7 @@
 import pytest
 
 from imagesmith.errors import DocumentInvalid
-from imagesmith.model import DebianSource, Digest, FileSource, HttpSource, Signature
+from imagesmith.model import DebianSource, Digest, FileSource, Follow, HttpSource, Signature
 from imagesmith.profile.load import load_base
 
 HEX = "ab" * 32
@@ -152,3 +152,38 @@ def test_a_base_may_start_on_another_machine_than_its_board_or_on_none():
 def test_a_machine_that_is_neither_is_told():
     with pytest.raises(DocumentInvalid, match="is none of none"):
         load_base(HTTP + "machine: virt\n", "bases/toy.yaml")
+
+
+FOLLOW = """\
+  follow:
+    publisher: raspberrypi
+    index: https://example.org/os_list.json
+    choose: {name: Lite (64-bit), init_format: cloudinit-rpi}
+"""
+
+
+def test_a_base_names_the_index_that_it_follows():
+    source = load_base(HTTP + FOLLOW, "bases/b.yaml").source
+    assert isinstance(source, HttpSource)
+    chosen = {"name": "Lite (64-bit)", "init_format": "cloudinit-rpi"}
+    assert source.follow == Follow("raspberrypi", "https://example.org/os_list.json", chosen)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("raspberrypi", "microsoft", "is none of raspberrypi, armbian, ubuntu, debian"),
+        ("https://example", "http://example", "not an https:// address"),
+        ("name: Lite (64-bit), ", "", "it must say name or file"),
+        ("name: Lite", "nmae: Lite", "nmae"),
+        ("    index: https://example.org/os_list.json\n", "", "'index' is required"),
+        ("{name: Lite (64-bit), init_format: cloudinit-rpi}", "newest", "expected keys and values"),
+    ],
+)
+def test_what_is_followed_is_read_strictly(old, new, told):
+    assert any(told in one for one in complaints(HTTP + FOLLOW.replace(old, new)))
+
+
+def test_every_publisher_has_words_of_its_own():
+    ubuntu = FOLLOW.replace("raspberrypi", "ubuntu")
+    assert any("'name'" in one for one in complaints(HTTP + ubuntu))
