@@ -22,6 +22,7 @@ _MARK_AT = 0x8001
 _MARK = b"CD001"
 _NAME_AT, _NAME_SIZE = 0x8028, 32
 _BLOCK = 2048
+_DESCRIPTORS_AT, _MOST_DESCRIPTORS = 16 * _BLOCK, 32
 _SECTOR = 512
 _FILE = re.compile(r"File data lba:\s*\d+ ,\s*(\d+) ,\s*\d+ ,\s*(\d+) , (.*)")
 _APPENDED = re.compile(r"-append_partition .*:(\d+)d-(\d+)d:")
@@ -73,6 +74,18 @@ class Iso:
         for pattern, instead in _POSITIONS:
             text = pattern.sub(instead, text)
         return text
+
+    @cached_property
+    def has_joliet(self) -> bool:
+        """Whether it has the second tree of names that Windows reads."""
+        with failures(self.path, "reading the medium"), self.path.open("rb") as stream:
+            for at in range(_DESCRIPTORS_AT, _DESCRIPTORS_AT + _MOST_DESCRIPTORS * _BLOCK, _BLOCK):
+                descriptor = os.pread(stream.fileno(), _BLOCK, at)
+                if descriptor[:1] == b"\xff":
+                    break
+                if descriptor[:1] == b"\x02" and descriptor[88:91] in (b"%/@", b"%/C", b"%/E"):
+                    return True
+        return False
 
     @property
     def boot_files(self) -> tuple[str, ...]:

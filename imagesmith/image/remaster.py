@@ -169,6 +169,8 @@ def _write(iso: Iso, wanted: _Wanted, target: Path, epoch: int) -> None:
     argv += ["-disk_pattern", "off", "-iso_rr_pattern", "off", "-overwrite", "on"]
     # The default would put the padding, and with it a gap, behind the second GPT.
     argv += ["-indev", str(iso.path), "-outdev", str(target), "-boot_image", "any", "replay", "-padding", "included"]
+    if iso.has_joliet:
+        argv += ["-joliet", "on", "-compliance", "joliet_long_names"]
     for path, local in put:
         argv += ["-map", str(local), path, "-chown_r", "0", path, "--", "-chgrp_r", "0", path, "--"]
     done = tools.run([*argv, "-commit", "-end"], env={"SOURCE_DATE_EPOCH": str(epoch)}, expect=None)

@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from building import KEY, Done, Workshop, make_workshop, random_file
 from image.made_disks import Disk, MiB, tool
-from standins.ubuntu_live import INFO, make_live_iso
+from standins.ubuntu_live import INFO, LOADER, make_live_iso
 
 pytestmark = pytest.mark.skipif(not shutil.which("xorriso"), reason="xorriso is not installed")
 
@@ -29,6 +30,24 @@ bases:
     releases: [resolute]
     machine: none
     file: {path: base.img}
+"""
+DAMAGING = """#!/bin/sh
+{real} "$@" || exit
+for word; do
+    [ "${{before:-}}" = -outdev ] && made=$word
+    before=$word
+done
+[ -n "${{made:-}}" ] || exit 0
+told=$({real} -no_rc -indev "$made" -find /{victim} -exec report_lba -- 2>/dev/null)
+block=$(echo "$told" | awk '/^File data/ {{ print $6 }}')
+{python} - "$made" "$block" <<'END'
+import sys
+with open(sys.argv[1], "r+b") as stream:
+    stream.seek(int(sys.argv[2]) * 2048)
+    byte = stream.read(1)
+    stream.seek(-1, 1)
+    stream.write(bytes([byte[0] ^ 1]))
+END
 """
 DISK = ("--set", "disk=serial=S4EVNX0M123456")
 
@@ -155,6 +174,23 @@ def test_the_mediums_own_sums_are_right(trees: tuple[Path, Path]) -> None:
     assert "./nocloud/user-data" in listed
 
 
+def test_a_sum_of_the_loader_is_right_where_it_was_right(tmp_path: Path) -> None:
+    shop = workshop(tmp_path, make_live_iso(tmp_path / "listed.iso", lists_loader=True))
+    shop.build("./mine.yaml", "--hostname", "master", *DISK)
+    for name, path in (("base", shop.base), ("stick", image(shop))):
+        tree = extracted(path, tmp_path / name)
+        done = subprocess.run(
+            ["md5sum", "--check", "--quiet", "md5sum.txt"], cwd=tree, capture_output=True, check=False
+        )
+        assert done.stdout + done.stderr == b""
+        assert LOADER in (tree / "md5sum.txt").read_text()
+
+
+def test_windows_sees_the_names_too(live: Workshop) -> None:
+    for path in (live.base, image(live)):
+        assert "quotes' and more than sixty-four characters in it.deb".encode("utf-16-be") in path.read_bytes()
+
+
 def test_only_root_reads_the_payload(live: Workshop) -> None:
     told = tool("xorriso", "-no_rc", "-indev", image(live), "-find", "/imagesmith", "-exec", "lsdl")
     modes = {line.split()[-1].strip("'"): line.split()[:4] for line in told.splitlines() if "/imagesmith" in line}
@@ -211,6 +247,21 @@ def test_an_iso_for_cds_alone_is_refused_as_a_base_and_by_flash(tmp_path: Path) 
     shop.refused(4, "an ISO that starts from a CD only", words=("build", "./mine.yaml", *DISK))
     random_file(tmp_path / "card", 32 * MiB)
     shop.refused(4, "an ISO that starts from a CD only", words=("flash", "base.img", "--to-file", "card", "--yes"))
+
+
+@pytest.mark.parametrize("victim", ["casper/vmlinuz", "imagesmith/payload.tar", "nocloud/user-data"])
+def test_a_tool_that_damages_a_file_is_found_out(fresh: Workshop, victim: str) -> None:
+    (fresh.folder / "bin").mkdir()
+    bad = fresh.folder / "bin/xorriso"
+    bad.write_text(DAMAGING.format(real=shutil.which("xorriso"), python=sys.executable, victim=victim))
+    bad.chmod(0o755)
+    fresh.env["PATH"] = f"{fresh.folder}/bin:{fresh.env['PATH']}"
+    fresh.refused(11, f"/{victim} has other bytes than it should", words=("build", "./mine.yaml", *DISK))
+
+
+def test_a_missing_xorriso_is_told_with_its_package(fresh: Workshop, tmp_path: Path) -> None:
+    fresh.env["PATH"] = str(tmp_path / "nothing")
+    fresh.refused(9, "xorriso", "apt-get install xorriso", words=("build", "./mine.yaml", *DISK))
 
 
 # -- what the other commands make of it -------------------------------------------------------------------------------

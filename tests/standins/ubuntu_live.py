@@ -17,6 +17,8 @@ ESP_TYPE = "28732ac11ff8d211ba4b00a0c93ec93b"
 ISO_TYPE = "a2a0d0ebe5b9334487c068b6b72699c7"
 INFO = 'Ubuntu-Server 26.04.1 LTS "Resolute Raccoon" - Release amd64 (20260806)'
 DATE = 1_786_000_000
+LOADER = "boot/grub/i386-pc/eltorito.img"
+"""What a BIOS starts."""
 UUID = "2026080607064000"
 GRUB_CFG = """\
 set timeout=30
@@ -59,23 +61,45 @@ menuentry "Try or Install Ubuntu Server" {
 """
 
 
-def make_live_iso(path: Path, *, info: str = INFO, menu: str = GRUB_CFG, hybrid: bool = True) -> Path:
-    """The ISO `path`; without `hybrid` one that starts from a CD only, as burners took them long ago."""
+def make_live_iso(
+    path: Path, *, info: str = INFO, menu: str = GRUB_CFG, hybrid: bool = True, lists_loader: bool = False
+) -> Path:
+    """The ISO `path`; without `hybrid` one that starts from a CD only, as burners took them long ago.
+
+    With `lists_loader` its MD5 sums name the BIOS's loader too, as it is on the medium.
+    """
     work = path.with_suffix(".parts")
     tree = work / "tree"
     _lay_out(tree, info, menu)
     (work / "mbr").write_bytes(random.Random(11).randbytes(432))
     esp = _make_esp(work / "esp", tree / "EFI/boot/bootx64.efi")
-    boot = ["-c", "boot.catalog", "-b", "boot/grub/i386-pc/eltorito.img", "-no-emul-boot", "-boot-load-size", "4",
+    boot = ["-c", "boot.catalog", "-b", LOADER, "-no-emul-boot", "-boot-load-size", "4",
             "-boot-info-table", "--grub2-boot-info"]  # fmt: skip
     stick = ["--grub2-mbr", work / "mbr", "--protective-msdos-label", "-partition_cyl_align", "off",
              "-partition_offset", "16", "--mbr-force-bootable", "-append_partition", "2", ESP_TYPE, esp,
              "-appended_part_as_gpt", "-iso_mbr_part_type", ISO_TYPE]  # fmt: skip
     uefi = ["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
     words = [*(stick if hybrid else []), *boot, *(uefi if hybrid else [])]
-    tool("xorriso", "-no_rc", "-as", "mkisofs", "-quiet", "-r", "-V", "Ubuntu-Server 26.04.1 LTS amd64",
-         f"--modification-date={UUID}", "-o", path, *words, tree)  # fmt: skip
+
+    def write() -> None:
+        named = ("-V", "Ubuntu-Server 26.04.1 LTS amd64", f"--modification-date={UUID}", "-r", "-J", "-joliet-long")
+        tool("xorriso", "-no_rc", "-as", "mkisofs", "-quiet", *named, "-o", path, *words, tree)
+
+    write()
+    if lists_loader:
+        _list_loader(path, work, tree)
+        path.unlink()
+        write()
     return path
+
+
+def _list_loader(path: Path, work: Path, tree: Path) -> None:
+    """The positions in the loader stay, since the list is of one block before and after."""
+    tool("xorriso", "-no_rc", "-osirrox", "on", "-indev", path, "-extract", f"/{LOADER}", work / "loader")
+    sums = tree / "md5sum.txt"
+    with sums.open("a") as stream:
+        stream.write(f"{hashlib.md5((work / 'loader').read_bytes()).hexdigest()}  ./{LOADER}\n")
+    os.utime(sums, (DATE, DATE))
 
 
 def _lay_out(tree: Path, info: str, menu: str) -> None:
@@ -92,18 +116,20 @@ def _lay_out(tree: Path, info: str, menu: str) -> None:
         "dists/resolute/Release": b"Origin: Ubuntu\nCodename: resolute\n",
         "EFI/boot/bootx64.efi": chance.randbytes(50_000),
         "EFI/boot/grubx64.efi": chance.randbytes(70_000),
-        "boot/grub/i386-pc/eltorito.img": chance.randbytes(30_000),
+        LOADER: chance.randbytes(30_000),
         "boot/grub/grub.cfg": menu.encode(),
         "boot/grub/loopback.cfg": LOOPBACK_CFG.encode(),
         "boot/memtest86+x64.bin": chance.randbytes(10_000),
+        ".disk/base_installable": b"",
+        "pool/main/g/grub2/grub-efi_2.12~rc1+b1_amd64.deb": chance.randbytes(4_097),
+        "pool/main/l/a name with 'quotes' and more than sixty-four characters in it.deb": b"x",
     }
     for name, content in files.items():
         place = tree / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     (tree / "ubuntu").symlink_to(".")
-    unlisted = ("boot/grub/i386-pc/eltorito.img",)
-    sums = [f"{hashlib.md5(files[name]).hexdigest()}  ./{name}\n" for name in sorted(files) if name not in unlisted]
+    sums = [f"{hashlib.md5(files[name]).hexdigest()}  ./{name}\n" for name in sorted(files) if name != LOADER]
     (tree / "md5sum.txt").write_text("".join(sums))
     for place in (*tree.rglob("*"), tree):
         os.utime(place, (DATE, DATE), follow_symlinks=False)
