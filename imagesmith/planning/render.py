@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, Template
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -37,9 +38,15 @@ def render(materials: Materials, name: str, values: Mapping[str, object]) -> byt
     if text is None:
         raise UsageError(f"the template {name} is missing", hint="reinstall imagesmith")
     try:
-        return _environment().from_string(text.decode()).render(values).encode()
+        return _template(text).render(values).encode()
     except TemplateError as error:
         raise UsageError(f"can't be rendered: {error}", where=name, hint="mend the template") from error
+
+
+@functools.lru_cache(maxsize=32)
+def _template(text: bytes) -> Template:
+    """Kept, since every node of an inventory is rendered from the same few."""
+    return _environment().from_string(text.decode())
 
 
 def _environment() -> SandboxedEnvironment:

@@ -6,6 +6,7 @@ Called by every command that takes a TARGET; reads profiles and the inventory, w
 
 from __future__ import annotations
 
+import functools
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -125,11 +126,17 @@ def load_inventory(path: Path | None) -> Cluster | None:
 def catalogue_near(folder: Path | None) -> Catalogue:
     """All shipped profiles, and over them those of `folder`/profiles, where there is one. Raises DocumentInvalid."""
     own = resources.folder("profiles")
-    shipped = load_catalogue(_documents(own))
+    shipped = _shipped(tuple(_documents(own).items()))
     nearer = folder / "profiles" if folder is not None else None
     if nearer is None or not nearer.is_dir() or nearer.resolve() == own.resolve():
         return shipped
     return load_catalogue(_documents(nearer), shipped)
+
+
+@functools.lru_cache(maxsize=1)
+def _shipped(documents: tuple[tuple[str, str], ...]) -> Catalogue:
+    """Kept, since a command asks several times, and reading YAML is most of what a plan takes."""
+    return load_catalogue(dict(documents))
 
 
 def catalogue_of(cluster: Cluster | None) -> Catalogue:
