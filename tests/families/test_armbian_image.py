@@ -9,7 +9,7 @@ import pytest
 import yaml
 from building import Workshop, make_workshop
 from faults.disks import dirty_disk
-from image.made_disks import Disk, MiB, make_fat, tool
+from image.made_disks import Disk, MiB, tool
 from standins.armbian import ENVIRONMENT, UUID, Changes, make_armbian
 from standins.disk import Part, make_disk
 
@@ -253,14 +253,12 @@ def test_an_armbian_that_is_otherwise_is_refused(tmp_path: Path, changes: Change
 
 
 def test_one_with_a_boot_partition_of_its_own_is_refused(tmp_path: Path, stock: Disk) -> None:
-    fat = make_fat(tmp_path / "boot.fat", 8 * MiB, {"armbianEnv.txt": ENVIRONMENT.encode()})
     parts = [
         Part("boot", "fat", 8 * MiB, "ea", "armbi_boot", {"/armbianEnv.txt": ENVIRONMENT}),
         Part("root", "ext4", stock.sizes["root"], "83"),
     ]
     disk = make_disk(tmp_path / "two.img", "dos", parts, first=4 * MiB)
     disk.patch(disk.offsets["root"], stock.extract("root", tmp_path / "root.img").read_bytes())
-    assert fat.exists()
     workshop(tmp_path, disk).refused(11, "it has 2 partitions", "armbi_boot", "there should be one")
 
 
