@@ -123,15 +123,16 @@ def _base(base: Base) -> list[str]:
 
 
 def _trust(source: HttpSource) -> str:
-    """In the order that `sources.obtain` keeps: a pinned digest needs no signature."""
-    if source.digest:
-        return f"its {source.digest.algorithm} in the profile or in imagesmith.lock"
+    """In the order that `sources.promise` keeps: a pinned digest needs no signature, unless nobody vouched for it."""
     signature = source.signature
+    if source.digest and not (source.unchecked and signature):
+        return f"its {source.digest.algorithm} in the profile or in imagesmith.lock"
     if not signature:
         return "nothing: no digest, no signature. Give a digest, or pin what comes: update --insecure-unverified"
     what = "the file" if signature.covers == "file" else "the publisher's checksum list"
     keys = " or ".join(fingerprint[-16:] for fingerprint in signature.fingerprints)
-    return f"a signature of {what} by the key {keys}"
+    signed = f"a signature of {what} by the key {keys}"
+    return f"its {source.digest.algorithm} in a lock, and {signed}" if source.digest else signed
 
 
 def _fetches(base: Base, cached: bool) -> str:

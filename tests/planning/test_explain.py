@@ -37,8 +37,8 @@ def test_the_head_says_what_is_made_and_that_it_joins_nothing():
 @pytest.mark.parametrize(
     ("target", "base", "said"),
     [
-        ("rpi4-worker", "", "525 MiB"),
-        ("rpi4-worker", "", "trusted by its sha256 in the profile or in imagesmith.lock"),
+        ("rpi4-worker", "", "an unknown amount"),
+        ("rpi4-worker", "", "trusted by a signature of the file by the key 796C114AD12B2292"),
         ("bananapi-m5-worker", "", "trusted by a signature of the file by the key 93D6889F9F0E78D5 or"),
         ("bananapi-m5-worker", "", "No boot test: QEMU has no machine like the bananapi-m5."),
         ("x86-master", "", "trusted by a signature of the publisher's checksum list by the key 1A5D6C4C7DB87C81"),
@@ -195,3 +195,13 @@ def test_a_profile_in_words(name):
     assert "proven by nobody" in told
     for base in profile.board.bases:
         assert f"Base {base.name}, " in told
+
+
+def test_a_digest_that_nobody_vouched_for_is_not_said_to_be_enough():
+    planned = plan("rpi4-worker")
+    source = replace(planned.base.source, digest=Digest.of(b"x"), size=550466056)
+    pinned = replace(planned, base=replace(planned.base, source=source))
+    assert "trusted by its sha256 in the profile or in imagesmith.lock" in explain(pinned, "the-id")
+    assert "525 MiB" in explain(pinned, "the-id")
+    unchecked = replace(planned, base=replace(planned.base, source=replace(source, unchecked=True)))
+    assert "trusted by its sha256 in a lock, and a signature of the file by the key" in explain(unchecked, "the-id")
