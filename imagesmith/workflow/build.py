@@ -214,5 +214,12 @@ def _mind_login(build_plan: BuildPlan, listener: Listener) -> None:
         listener(Warned(f"{build_plan.base.name} on {build_plan.board}: {caution}"))
     if not build_plan.node.settings.ssh_keys:
         listener(Warned(f"nobody will be able to log in to {build_plan.name}", hint="give a key: --ssh-key FILE"))
+    if not build_plan.node.settings.has_root:
+        listener(
+            Warned(
+                f"nobody can become root on {build_plan.name}: sudo asks for a password, and the user has none",
+                hint="give the user one (password_file), or write sudo_nopasswd: true",
+            )
+        )
     if not build_plan.node.cluster:
         listener(Noted(f"{build_plan.name} is standalone: it joins nothing"))

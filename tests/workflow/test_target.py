@@ -162,7 +162,7 @@ def test_a_time_zone_that_exists_is_taken():
 def test_a_base_of_another_board_is_refused():
     error = refusal("rpi4-worker", cluster=None, base="debain")
     assert "did you mean 'debian'?" in str(error)
-    assert "raspios, debian" in error.hint
+    assert "raspios, raspios-legacy, debian" in error.hint
 
 
 def test_the_host_name_of_a_standalone_image():
