@@ -364,3 +364,19 @@ def test_a_signature_beyond_the_number_is_left_to_the_first_use(house: House) ->
     found = house.look(base, asking=asking)
     assert (found.digest, found.unchecked, found.fingerprint) == (Digest.of(RAW), True, "")
     assert found.signature_url.endswith("/SHA256SUMS.gpg")
+
+
+def test_what_was_vouched_for_is_not_given_up_for_what_nobody_has(house: House) -> None:
+    base = house.ubuntu(choose={"file": UBUNTU["file"]})
+    known = replace(house.look(base), digest=Digest.of(b"last month's"))
+    others = [house.server.file(f"/other{number}", b"") for number in range(2)]
+    needed, wished = follow.asking_for([base])
+    assert house.look(base, known=known, asking=Asking([*needed, *others], wished, patience=QUICK)) == known
+    assert house.look(base, known=known).digest == Digest.of(RAW)
+
+
+def test_a_signature_that_is_not_there_is_a_failure(house: House) -> None:
+    base = house.ubuntu()
+    house.server.on("/releases/noble/release/SHA256SUMS.gpg", lambda request: request.send_error(404))
+    with pytest.raises(SourceUnreachable, match="404"):
+        house.look(base)
