@@ -24,8 +24,10 @@ class DebianGeneric:
     name = "debian-generic"
     wired = "wired"
     proven = "not booted yet"
-    facts: Mapping[str, str] = {"ssh": "ssh.service", "serial": "ttyS0,115200", "kernel": "generic"}
-    """`ssh`: the unit that waits for log-ins. `serial`: console= of the first serial port. `kernel`: `cloud` takes an
+    facts: Mapping[str, str] = {
+        **stock.FACTS, "ssh": "ssh.service", "keyboard": "file", "serial": "ttyS0,115200", "kernel": "generic",
+    }  # fmt: skip
+    """`serial`: console= of the first serial port. `kernel`: `cloud` takes an
     image whose kernel has drivers for virtual machines only (genericcloud)."""
     clues: tuple[Clue, ...] = (*stock.CLUES, *_CLOUD_KERNELS)
     system = "debian"
@@ -43,18 +45,18 @@ class DebianGeneric:
         told = list(stock.objections(found))
         if any(found.has(*kernel) for kernel in _CLOUD_KERNELS) and facts_of(self, base).get("kernel") != "cloud":
             told.append(
-                "it has Debian's cloud kernel (its image `genericcloud`), which lacks drivers of real hardware: take the"
-                " image `generic`, or for a virtual machine write `facts: {kernel: cloud}` in the base"
+                "it has Debian's cloud kernel (its image `genericcloud`), which lacks drivers of real hardware: take"
+                " `generic`, or for a virtual machine write `facts: {kernel: cloud}` in the base"
             )
         return tuple(told)
 
     def edits(self, given: Given) -> tuple[Edit, ...]:
         facts = facts_of(self, given.base)
         serial = grub.serial_console(facts["serial"]) if given.node.settings.serial_console else ()
-        return (*stock.edits(given, facts["ssh"]), *serial)
+        return (*stock.edits(given, facts), *serial)
 
     def promises(self, given: Given) -> tuple[Promise, ...]:
-        return stock.promises(given, facts_of(self, given.base)["ssh"])
+        return stock.promises(given, facts_of(self, given.base))
 
 
 class UbuntuCloud(DebianGeneric):
@@ -63,4 +65,4 @@ class UbuntuCloud(DebianGeneric):
     name = "ubuntu-cloud"
     system = "ubuntu"
     of_a_pi = stock.PI_CONFIG
-    facts: Mapping[str, str] = {"ssh": "ssh.socket", "serial": "ttyS0,115200"}
+    facts: Mapping[str, str] = {**stock.FACTS, "serial": "ttyS0,115200"}

@@ -5,6 +5,7 @@ Called by the families `debian-generic`, `ubuntu-cloud` and `ubuntu-raspi`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from imagesmith.families import wifi
@@ -12,6 +13,7 @@ from imagesmith.families.family import Given
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import UNITS, cloud_init, enabled, locale_source, scripts_and_units
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
+from imagesmith.families.without_cloud_init import keyboard
 from imagesmith.model import Edit, Link, Promise, Remove
 
 CLOUD_CFG = "/etc/cloud/cloud.cfg.d/99-imagesmith.cfg"
@@ -32,14 +34,20 @@ def objections(found: Findings) -> tuple[str, ...]:
     return (f"its cloud-init is switched off ({DISABLED[1]})",) if found.has(*DISABLED) else ()
 
 
-def edits(given: Given, ssh: str) -> tuple[Edit, ...]:
-    """All that is alike: cloud-init's seed on ext4, the network, the language, our first boot; `ssh` as for `listening`."""
+FACTS: Mapping[str, str] = {"ssh": "ssh.socket", "keyboard": "cloud-init"}
+"""`ssh`: the unit that waits for log-ins. `keyboard`: `file` where the image has no console-setup, for want of which
+cloud-init's own way fails; the file is then written here."""
+
+
+def edits(given: Given, facts: Mapping[str, str]) -> tuple[Edit, ...]:
+    """All that is alike: the seed on ext4, the network, the language, our first boot."""
     return (
         *cloud_init(given, CLOUD_CFG),
         Remove("root", _WAIT_ONLINE),
-        listening(ssh),
+        listening(facts["ssh"]),
         *wifi.netplan(given),
         *locale_source(given.node.settings.locale),
+        *((keyboard(given.node.settings.keyboard),) if facts["keyboard"] == "file" else ()),
         *scripts_and_units(given),
     )
 
@@ -51,10 +59,10 @@ def listening(unit: str) -> Link:
     return enabled(unit)
 
 
-def promises(given: Given, ssh: str) -> tuple[Promise, ...]:
-    """As of every image, but that SSH is `ssh`, and that swap in memory takes a program that these images lack."""
+def promises(given: Given, facts: Mapping[str, str]) -> tuple[Promise, ...]:
+    """As of every image, but with SSH's own unit, and without swap in memory, for which these have no program."""
     common = (
-        replace(promise, fact=f"unit.{ssh}") if promise.fact == "unit.ssh.service" else promise
+        replace(promise, fact=f"unit.{facts['ssh']}") if promise.fact == "unit.ssh.service" else promise
         for promise in first_boot_promises(given)
         if promise.fact != "zram"
     )

@@ -24,15 +24,14 @@ class UbuntuRaspi:
     wired = "wired"
     proven = "not booted yet"
     facts: Mapping[str, str] = {
+        **stock.FACTS,
         "cmdline": "/cmdline.txt",
         "memory_cgroup": "on",
-        "ssh": "ssh.socket",
         "serial": "serial0,115200",
         "account": "ubuntu",
     }
     """`cmdline`: the kernel's line, as config.txt leads to it. `memory_cgroup`: `off` where the kernel needs to be told
-    to have it. `ssh`: the unit that waits for log-ins. `serial`: console= of the serial port. `account`: the user whose
-    password everybody knows."""
+    to have it. `serial`: console= of the serial port. `account`: the user whose password everybody knows."""
     clues: tuple[Clue, ...] = (*stock.CLUES, *CMDLINES)
 
     def claims(self, found: Findings) -> str:
@@ -64,11 +63,11 @@ class UbuntuRaspi:
             *_kernel_words(facts, serial=given.node.settings.serial_console),
             # cloud-init would make it, and a seed of the image's gave it its password; where it is there, it is closed.
             PutFile("root", CLOSED, f"{facts['account']}\n".encode()),
-            *stock.edits(given, facts["ssh"]),
+            *stock.edits(given, facts),
         )
 
     def promises(self, given: Given) -> tuple[Promise, ...]:
-        return stock.promises(given, facts_of(self, given.base)["ssh"])
+        return stock.promises(given, facts_of(self, given.base))
 
 
 def kernel_line_of(config: str) -> str:

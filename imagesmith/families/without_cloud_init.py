@@ -1,6 +1,7 @@
 """What cloud-init would set up, as the files themselves: for images that have none.
 
-Called by the families `armbian` and `raspios-legacy`. The user is made by the first boot's step 15-account.
+Called by the families `armbian` and `raspios-legacy`, and by `stock` for the keyboard. The user is made by the first
+boot's step 15-account.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from imagesmith.model import Edit, EnsureLine, Link, Node, PutFile
 def names(node: Node) -> tuple[Edit, ...]:
     """Host name, locale, time zone and keyboard, as the files that systemd and Debian read."""
     settings = node.settings
-    layout, locale = shlex.quote(settings.keyboard), shlex.quote(settings.locale)
+    locale = shlex.quote(settings.locale)
     known_as = f"{node.name}.{node.domain} {node.name}" if node.domain else node.name
     return (
         PutFile("root", "/etc/hostname", f"{node.name}\n".encode()),
@@ -23,8 +24,13 @@ def names(node: Node) -> tuple[Edit, ...]:
         PutFile("root", "/etc/default/locale", f"LANG={locale}\n".encode()),
         Link("root", "/etc/localtime", f"/usr/share/zoneinfo/{settings.timezone}"),
         PutFile("root", "/etc/timezone", f"{settings.timezone}\n".encode()),
-        PutFile("root", "/etc/default/keyboard", f"XKBMODEL=pc105\nXKBLAYOUT={layout}\n".encode()),
+        keyboard(settings.keyboard),
     )
+
+
+def keyboard(layout: str) -> PutFile:
+    """keyboard(5)."""
+    return PutFile("root", "/etc/default/keyboard", f"XKBMODEL=pc105\nXKBLAYOUT={shlex.quote(layout)}\n".encode())
 
 
 def keys_only() -> PutFile:

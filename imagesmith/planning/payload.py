@@ -26,11 +26,13 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
     family = family_named(base.family)
     # Most boards have one card with an address of its own, which finds it; a few take the address that they are given.
     gives_mac = facts_of(family, base).get("mac") == "set"
+    # Not everywhere is there the console-setup that cloud-init restarts for it.
+    sets_keyboard = facts_of(family, base).get("keyboard") != "file"
     fqdn = f"{node.name}.{node.domain}" if node.domain else ""
     user_data = render(
         materials,
         "cloud-init/user-data.j2",
-        {"node": node, "settings": node.settings, "fqdn": fqdn, "groups": USER_GROUPS},
+        {"node": node, "settings": node.settings, "fqdn": fqdn, "groups": USER_GROUPS, "sets_keyboard": sets_keyboard},
     )
     network_config = render(
         materials,

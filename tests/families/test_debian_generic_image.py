@@ -45,8 +45,14 @@ def test_no_identity_comes_with_the_image(made: Disk) -> None:
     assert made.on_ext4("cat /etc/machine-id") == ""
 
 
+def test_the_keyboard_is_a_file_since_cloud_init_would_fail_without_console_setup(made: Disk) -> None:
+    assert made.on_ext4("cat /etc/default/keyboard") == "XKBMODEL=pc105\nXKBLAYOUT=us\n"
+    assert "keyboard" not in made.on_ext4(f"cat /{SEED}/user-data")
+
+
 def test_nothing_else_on_the_root_changes(pc: Workshop, made: Disk) -> None:
     serial = (
+        "etc/default/keyboard",
         "etc/default/grub.d/99-imagesmith.cfg",
         "etc/systemd/system/getty.target.wants/serial-getty@ttyS0.service",
     )
@@ -97,7 +103,8 @@ def test_for_a_virtual_machine_it_is_a_fact_of_the_base(tmp_path: Path) -> None:
 
 def test_the_image_without_cloud_init_is_refused_by_name(tmp_path: Path) -> None:
     disk = debian_generic(tmp_path / "raw.img", "nocloud")
-    workshop(tmp_path, disk, "debian-generic", "qemu-x86").refused(11, "nocloud", "root logs in without a password", "`generic`")
+    said = ("nocloud", "root logs in without a password", "`generic`")
+    workshop(tmp_path, disk, "debian-generic", "qemu-x86").refused(11, *said)
 
 
 def test_an_image_that_inspect_knows_is_told_by_family_in_the_error(tmp_path: Path) -> None:
