@@ -126,6 +126,13 @@ def test_ssh_that_has_no_key_does_not_answer(asked: NodeFolder) -> None:
     assert facts(asked)["ssh_answers"] == "no"
 
 
+def test_swap_in_memory_is_told_whatever_device_it_is_on(asked: NodeFolder) -> None:
+    lines = "Filename Type Size Used Priority\n/dev/zram1 partition 1000 0 5\n/dev/sda2 partition 70 0 1\n"
+    asked.write("proc/swaps", lines)
+    asked.run("report")
+    assert (facts(asked)["zram"], facts(asked)["swaps"]) == ("1024000", "/dev/zram1 /dev/sda2")
+
+
 def test_a_clock_before_the_image_is_told(asked: NodeFolder) -> None:
     asked.stand_in("date", "echo 5")
     asked.run("report")
