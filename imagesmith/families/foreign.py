@@ -121,6 +121,7 @@ _NO_ROOM = "its system is read-only and is replaced as a whole, so there is no p
 _OTHER = "imagesmith writes for Debian, Ubuntu, Raspberry Pi OS and Armbian, and knows nothing of its first boot"
 _TAKE_ANY = "docs/boards.md tells which images are known"
 
+
 def _debian_without_cloud_init(found: Findings) -> str:
     bare = found.os_release.get("ID") == "debian" and found.has(*_GRUB)
     other = any(found.has(*clue) for clue in (ISSUE, *_MORE_THAN_DEBIAN))
