@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import uuid
 
+from imagesmith.errors import UsageError
 from imagesmith.families.family import Given
 from imagesmith.families.networkmanager import FOLDER
-from imagesmith.model import Edit, EnsureToken, Link, PartitionRole, PutFile, Wifi
+from imagesmith.model import DebianSource, Edit, EnsureToken, Link, PartitionRole, PutFile, Wifi
 from imagesmith.secret import SecretText, WpaKey
 
 INTERFACE = "wlan0"
@@ -62,11 +63,16 @@ def wpa_supplicant(given: Given) -> tuple[Edit, ...]:
     """For Debian made here: wpa_supplicant started with its radio, and the address by systemd-networkd.
 
     Wanted by the device and not by multi-user.target, which would wait a minute and a half for a radio that is not
-    there.
+    there. Raises UsageError for a base without the program.
     """
-    wifi = given.node.network.wifi
+    wifi, source = given.node.network.wifi, given.base.source
     if wifi is None:
         return ()
+    if isinstance(source, DebianSource) and "wpasupplicant" not in source.packages:
+        raise UsageError(
+            f"{given.node.name} is to join the Wi-Fi {wifi.ssid!r}, but its base {given.base.name} lacks wpasupplicant",
+            hint="add wpasupplicant, wireless-regdb and the radio's firmware to its packages, or write wifi: none",
+        )
     unit = f"wpa_supplicant@{INTERFACE}.service"
     return (
         PutFile("root", SUPPLICANT, _supplicant(wifi), 0o600),

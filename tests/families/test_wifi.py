@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from imagesmith.errors import UsageError
 from imagesmith.families import FAMILIES, family_named, wifi
 from imagesmith.families.family import Given
 from imagesmith.formats.credentials import revealed
 from imagesmith.model import (
     Base,
     Board,
+    DebianSource,
+    DiskLayout,
     Edit,
     EnsureToken,
     FileSource,
@@ -29,6 +32,7 @@ from imagesmith.model import (
 from imagesmith.planning.payload import documents
 from imagesmith.resources import materials
 from imagesmith.secret import Secret, SecretRef, SecretText
+from imagesmith.workflow.target import catalogue_near
 
 MATERIALS = materials()
 PASSPHRASE = b"hunter2hunter2"
@@ -184,6 +188,21 @@ def test_no_edit_and_no_document_holds_the_passphrase_or_the_key(name: str) -> N
     found = str(edits(name, HOME, Settings(password=SecretRef("file:admin.hash"))))
     assert PASSPHRASE.decode() not in found
     assert IEEE not in found
+
+
+def test_a_debian_made_without_the_program_is_refused() -> None:
+    source = DebianSource("trixie", ("main",), ("linux-image-amd64",), "systemd-boot", "", DiskLayout("gpt", ()))
+    without = given("debian", HOME)
+    without = replace(without, base=replace(without.base, source=source))
+    with pytest.raises(UsageError, match="node-1 is to join the Wi-Fi 'IEEE', but its base base lacks wpasupplicant"):
+        wifi.wpa_supplicant(without)
+
+
+def test_the_debian_that_is_shipped_for_boards_with_a_radio_has_what_that_needs() -> None:
+    for board in catalogue_near(None).boards.values():
+        for base in board.bases:
+            if board.wifi and isinstance(base.source, DebianSource):
+                assert {"wpasupplicant", "wireless-regdb", "firmware-brcm80211"} <= set(base.source.packages)
 
 
 @pytest.mark.parametrize("name", WITH_WIFI)

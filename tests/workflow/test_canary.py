@@ -124,6 +124,20 @@ def test_a_missing_secret_is_told_before_anything_is_done(private: Workshop) -> 
     assert not list(private.cache.rglob("*.img"))
 
 
+def test_with_all_nodes_none_is_built_before_every_secret_is_there(private: Workshop) -> None:
+    private.inventory(INVENTORY + "  - {name: node-2, profile: mine, password_file: secrets/other.hash}\n")
+    done = private.refused(2, "cluster.yaml:8: nodes[1].password_file: ", words=("build", "--all"))
+    assert "there is no such file (secrets/other.hash)" in done.err
+    assert not private.out.exists()
+
+
+def test_a_secret_that_others_can_read_is_warned_of_once(private: Workshop) -> None:
+    (private.folder / "secrets/admin.hash").chmod(0o644)
+    private.inventory(INVENTORY + "  - {name: node-2, profile: mine}\n")
+    done = private.build("--all")
+    assert done.err.count("other users of this machine can read this secret (mode 0644)") == 1
+
+
 def test_a_build_that_fails_leaves_none(private: Workshop) -> None:
     instead_of(private, "e2fsck", "echo broken >&2; exit 8")
     done = private.run("build", "node-1")
