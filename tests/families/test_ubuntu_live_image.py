@@ -164,6 +164,12 @@ def test_the_kernel_lines_ask_nothing(trees: tuple[Path, Path]) -> None:
     assert f"iso-scan/filename=${{iso_path}} {words}\n" in (trees[1] / "boot/grub/loopback.cfg").read_text()
 
 
+@pytest.mark.skipif(not shutil.which("grub-script-check"), reason="grub-common is not installed")
+@pytest.mark.parametrize("menu", ["grub.cfg", "loopback.cfg"])
+def test_grub_understands_the_menus(trees: tuple[Path, Path], menu: str) -> None:
+    tool("grub-script-check", trees[1] / "boot/grub" / menu)
+
+
 def test_the_mediums_own_sums_are_right(trees: tuple[Path, Path]) -> None:
     done = subprocess.run(
         ["md5sum", "--check", "--quiet", "md5sum.txt"], cwd=trees[1], capture_output=True, check=False
