@@ -47,6 +47,8 @@ from imagesmith.workflow.verify import verify_device, verify_image
 A = TypeVar("A")
 T = TypeVar("T")
 _NAME = "selftest"
+_SETTINGS = {"sudo_nopasswd": "true", "disk": "serial=no-disk-has-this"}
+"""An installer is never made for a disk that there is: its stick may lie about."""
 _SPARE = 64 * MiB
 """By how much the card is larger than the image."""
 
@@ -79,7 +81,7 @@ def selftest(request: Request, cache: Cache, listener: Listener) -> Trial:
             base=wanted.base.name,
             hostname=_NAME,
             ssh_keys=[key],
-            overrides={"sudo_nopasswd": "true"},
+            overrides=_SETTINGS,
         )
         build_plan = plan(found, Path(LOCK))
         course = _Course(build_plan, folder, listener)
@@ -124,7 +126,7 @@ class _Course:
         if boots_here:
             self._step("boot", image, self._boot)
         else:
-            why = "not wanted: --no-boot" if self.plan.machine else f"QEMU has no machine that starts it"
+            why = "not wanted: --no-boot" if self.plan.machine else "QEMU has no machine that starts it"
             self._end(Step("boot", "left out", why))
 
     def _step(self, name: str, given: A | None, act: Callable[[A], tuple[T, str]]) -> T | None:

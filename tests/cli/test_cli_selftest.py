@@ -19,6 +19,7 @@ from publishers import houses
 from publishers.houses import Key
 from publishers.server import Server
 from standins import raspios
+from standins.ubuntu_live import make_live_iso
 
 from imagesmith.planning.trial import STEPS
 
@@ -60,8 +61,8 @@ def key(signer: object, publisher: str) -> Key:
     return Key(signer, publisher)  # type: ignore[arg-type]
 
 
-def local(shop: Workshop, *, family: str = "raspios-cloudinit", board: str = "rpi4") -> None:
-    source = "file: {path: ../base.img}"
+def local(shop: Workshop, *, family: str = "raspios-cloudinit", board: str = "rpi4", more: str = "") -> None:
+    source = more + "file: {path: ../base.img}"
     (shop.folder / "profiles/mine.yaml").write_text(PROFILE.format(family=family, board=board, source=source))
 
 
@@ -139,6 +140,18 @@ def test_where_qemu_has_no_machine_the_boot_is_left_out(shop: Workshop) -> None:
     assert done.code == 0, done.err
     assert "left out: boot (QEMU has no machine that starts it)" in done.out
     assert "that the bananapi-m5 starts it at all" in done.out
+
+
+@pytest.mark.skipif(not shutil.which("xorriso"), reason="xorriso is not installed")
+def test_an_installers_stick_is_proven_and_would_overwrite_nothing(shop: Workshop, tmp_path: Path) -> None:
+    shop.base.unlink()
+    make_live_iso(shop.base)
+    local(shop, family="ubuntu-live", board="x86-itx", more="machine: none\n    ")
+    done = shop.run("selftest", "x86-itx", "--base", "pi", "--keep")
+    assert done.code == 0, done.out + done.err
+    assert "left out: boot (QEMU has no machine that starts it)" in done.out
+    (made,) = (tmp_path / "room").glob("*/out/selftest/selftest.img")
+    assert b"no-disk-has-this" in made.read_bytes()
 
 
 def test_what_is_kept_is_the_users_alone(shop: Workshop) -> None:
