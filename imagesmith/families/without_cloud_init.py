@@ -22,6 +22,8 @@ def names(node: Node) -> tuple[Edit, ...]:
         EnsureLine("root", "/etc/hosts", f"127.0.1.1 {known_as}"),
         *locale_source(settings.locale),
         PutFile("root", "/etc/default/locale", f"LANG={locale}\n".encode()),
+        # Since Debian 13 every start makes the one above a link to this one.
+        PutFile("root", "/etc/locale.conf", f"LANG={locale}\n".encode()),
         Link("root", "/etc/localtime", f"/usr/share/zoneinfo/{settings.timezone}"),
         PutFile("root", "/etc/timezone", f"{settings.timezone}\n".encode()),
         keyboard(settings.keyboard),

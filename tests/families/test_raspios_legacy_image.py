@@ -123,7 +123,8 @@ def test_nothing_else_on_the_root_changes(pi: Workshop, made: Disk) -> None:
     expected = (
         "etc/imagesmith", "usr/lib/imagesmith", "usr/lib/systemd/system/imagesmith-", "etc/systemd/system/",
         "etc/ssh/sshd_config.d/", "etc/sudoers.d/010_pi-nopasswd", "usr/lib/clock-epoch", "etc/hostname", "etc/hosts",
-        "etc/locale.gen", "etc/localtime", "etc/timezone", "etc/default/locale", "etc/default/keyboard",
+        "etc/locale.gen", "etc/localtime", "etc/timezone", "etc/default/locale", "etc/locale.conf",
+        "etc/default/keyboard",
         "etc/NetworkManager/system-connections/imagesmith-wired.nmconnection",
     )  # fmt: skip
     touched = changed(files(pi.disk, "root"), files(made, "root"))
