@@ -10,7 +10,7 @@ import uuid
 import zlib
 from pathlib import Path
 
-from image.made_disks import Disk, tool
+from image.made_disks import tool
 from standins.bootable import (
     Base,
     disable,
@@ -25,7 +25,7 @@ from standins.bootable import (
 )
 from standins.disk import Files, MiB, Part, To, make_disk
 
-PACKAGES = ("netplan.io", "chrony", "cloud-init-")
+PACKAGES = ("netplan.io", "chrony", "cloud-init-", "systemd-zram-generator-")
 ROOT_ID = str(uuid.UUID("7f0b3a52-6c1d-4c0e-9a55-2d1f5e1a02c4"))
 ASKS = "Armbian asks for a new root password"
 """What its wizard says on the console."""
@@ -92,6 +92,65 @@ TimeoutStartSec=6min
 [Install]
 WantedBy=basic.target
 """
+ZRAM = """\
+#!/bin/bash
+# The first device is kept for logs, the second is for swap, the third for /tmp.
+set -eu
+[ ! -f /etc/default/armbian-zram-config ] || . /etc/default/armbian-zram-config
+[ "${1:-}" = start ] && [ "${ENABLED:-}" = true ] || exit 0
+modprobe zram num_devices=3
+[ "${SWAP:-true}" = true ] || exit 0
+memory=$(awk '/^MemTotal:/ { print $2 * 1024 }' /proc/meminfo)
+echo "${SWAP_ALGORITHM:-lzo}" >/sys/block/zram1/comp_algorithm
+echo "$((memory * ${ZRAM_PERCENTAGE:-50} / 100))" >/sys/block/zram1/disksize
+mkswap /dev/zram1
+swapon -p 5 /dev/zram1
+"""
+ZRAM_UNIT = """\
+[Unit]
+Description=Armbian ZRAM config
+DefaultDependencies=no
+Before=systemd-journald.service sysinit.target shutdown.target
+After=local-fs.target
+Conflicts=shutdown.target
+RequiresMountsFor=/var/log /var/log.hdd
+IgnoreOnIsolate=yes
+[Service]
+Type=oneshot
+ExecStart=/usr/lib/armbian/armbian-zram-config start
+RemainAfterExit=yes
+TimeoutStartSec=2min
+[Install]
+WantedBy=sysinit.target
+"""
+RAMLOG = """\
+#!/bin/bash
+set -eu
+[ ! -f /etc/default/armbian-ramlog ] || . /etc/default/armbian-ramlog
+[ "${1:-}" = start ] && [ "${ENABLED:-}" = true ] || exit 0
+mkdir -p /var/log.hdd
+mount --bind /var/log /var/log.hdd
+mount --make-private /var/log.hdd
+mount -t tmpfs -o "nosuid,noexec,nodev,mode=0755,size=${SIZE:-50M}" armbian-ramlog /var/log
+cp -a /var/log.hdd/. /var/log/
+"""
+RAMLOG_UNIT = """\
+[Unit]
+Description=Armbian memory supported logging
+DefaultDependencies=no
+Before=systemd-journald.service sysinit.target shutdown.target
+After=armbian-zram-config.service
+Conflicts=shutdown.target
+RequiresMountsFor=/var/log /var/log.hdd
+IgnoreOnIsolate=yes
+[Service]
+Type=oneshot
+ExecStart=/usr/lib/armbian/armbian-ramlog start
+RemainAfterExit=yes
+TimeoutStartSec=2min
+[Install]
+WantedBy=sysinit.target
+"""
 GETTY = """\
 [Service]
 ExecStartPre=/bin/sh -c 'exec /bin/sleep 1'
@@ -149,12 +208,18 @@ ROOT: Files = {
     "tmpfs /tmp tmpfs defaults,nosuid 0 0\n",
     "etc/netplan/10-dhcp-all-interfaces.yaml": script(NETPLAN),
     "etc/default/armbian-firstrun": "OPENSSHD_REGENERATE_HOST_KEYS=true\n",
+    "etc/default/armbian-ramlog": "ENABLED=true\nSIZE=50M\n",
+    "etc/default/armbian-zram-config": "ENABLED=true\n# ZRAM_PERCENTAGE=50\n# SWAP_ALGORITHM=lzo\n",
     "etc/profile.d/armbian-check-first-login.sh": CHECK,
     "etc/systemd/system/getty@.service.d/override.conf": GETTY,
     "etc/systemd/system/serial-getty@.service.d/override.conf": GETTY,
     "root/.not_logged_in_yet": "",
     "usr/lib/armbian/armbian-firstrun": script(FIRSTRUN),
     "usr/lib/armbian/armbian-resize-filesystem": script(RESIZE),
+    "usr/lib/armbian/armbian-zram-config": script(ZRAM),
+    "usr/lib/armbian/armbian-ramlog": script(RAMLOG),
+    "usr/lib/systemd/system/armbian-zram-config.service": ZRAM_UNIT,
+    "usr/lib/systemd/system/armbian-ramlog.service": RAMLOG_UNIT,
     "usr/lib/systemd/system/armbian-firstrun.service": FIRSTRUN_UNIT,
     "usr/lib/systemd/system/armbian-resize-filesystem.service": RESIZE_UNIT,
     "boot/armbianEnv.txt": ENVIRONMENT,
@@ -162,13 +227,15 @@ ROOT: Files = {
 }
 
 
-def make(image: Path, base: Base, shelf: Path) -> Disk:
-    """The image; `base` is a Debian base for arm64."""
+def make(image: Path, base: Base, shelf: Path) -> str:
+    """The image, from a Debian base for arm64; the fingerprint of the host key that every copy of it bears."""
     options = ("-L", "armbi_root", "-U", ROOT_ID, "-O", "^orphan_file")
     root = into_filesystem(prepared(base, PACKAGES, shelf), image.parent, _as_published, options)
     tool("tune2fs", "-o", "journal_data_writeback", root)
     size = root.stat().st_size
-    return make_disk(image, "dos", [Part("root", "ext4", size, "83", content=root)], first=4 * MiB, tail=0)
+    told = tool("debugfs", "-R", "cat /etc/ssh/ssh_host_ed25519_key.pub", root)
+    make_disk(image, "dos", [Part("root", "ext4", size, "83", content=root)], first=4 * MiB, tail=0)
+    return tool("ssh-keygen", "-l", "-f", "-", stdin=told).split()[1]
 
 
 def u_boot_image(data: bytes, name: str) -> bytes:
@@ -194,5 +261,7 @@ def _as_published(tree: Path) -> None:
         (tree / name).unlink(missing_ok=True)
     inside(tree, "chpasswd", "--crypt-method", "SHA256", stdin="root:1234\n")
     disable(tree, "systemd-networkd-wait-online.service")
-    enable(tree, "armbian-firstrun", "armbian-resize-filesystem", "systemd-networkd", "ssh")
-    never_started(tree, "uninitialized\n")
+    enable(tree, "armbian-firstrun", "armbian-resize-filesystem", "armbian-zram-config", "armbian-ramlog")
+    enable(tree, "systemd-networkd", "ssh")
+    never_started(tree, "9d3b8b0e2a9f4d6c8a7b6c5d4e3f2a10\n")
+    tool("ssh-keygen", "-A", "-f", tree)
