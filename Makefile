@@ -41,8 +41,9 @@ bench: system $(VENV)/ready ## measure what is claimed about speed and memory, s
 golden: $(VENV)/ready ## write the golden plans anew; look at the diff before committing it
 	$(BIN)/python tests/golden/regenerate.py
 
-docs: $(VENV)/ready ## write the pages that are made from the code (docs/commands.md)
+docs: $(VENV)/ready ## write the pages that are made from the code (docs/commands.md, the table of docs/boards.md)
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_boards.py
 
 # The tools that images are made with. Needs root once; else it prints the line to type.
 system:

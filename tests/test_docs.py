@@ -14,6 +14,7 @@ import pytest
 from imagesmith import errors
 from imagesmith.errors import ImagesmithError
 from imagesmith.families import FAMILIES
+from imagesmith.planning.trial import STEPS
 from imagesmith.profile.cluster import load_cluster
 from imagesmith.profile.settings import NETWORK, SETTINGS
 from imagesmith.workflow.planned import plan
@@ -30,7 +31,12 @@ def text(*parts: str) -> str:
 
 
 def make_commands() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
+    return maker("make_commands")
+
+
+def maker(name: str) -> ModuleType:
+    """One of the programs in docs/ that write pages."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -48,6 +54,19 @@ def every_class() -> dict[str, int]:
 
 def test_commands_md_is_what_make_docs_writes() -> None:
     assert text("docs", "commands.md") == make_commands().page(), "run `make docs`"
+
+
+def test_boards_md_has_a_row_for_every_board_with_each_of_its_bases() -> None:
+    page = text("docs", "boards.md")
+    assert page == maker("make_boards").page(page), "run `make docs`"
+    for board in catalogue_near(None).boards.values():
+        for base in board.bases:
+            assert f"\n| `{board.name}` | `{base.name}` | " in page
+
+
+def test_boards_md_explains_every_step_of_a_selftest() -> None:
+    page = text("docs", "boards.md")
+    assert re.findall(r"^\| `([a-z]+)` \| [a-z]", page, re.MULTILINE) == list(STEPS)
 
 
 def test_every_command_that_a_page_calls_exists() -> None:

@@ -9,11 +9,11 @@ import click
 
 from imagesmith.cli.options import answer, complete_target, json_option, source_date_epoch, target_options
 from imagesmith.errors import UsageError
-from imagesmith.families import family_named
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Profile
 from imagesmith.planning.explain import describe, explain, explain_profile
 from imagesmith.planning.overview import overview
+from imagesmith.planning.proof import proven
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
@@ -90,8 +90,8 @@ def show_command(context: click.Context, name: str, as_json: bool) -> None:
     if as_json or (context.obj or {}).get("as_json"):
         answer(_profile_facts(profile))
         return
-    proven = {base.family: family_named(base.family).proven for base in profile.board.bases}
-    click.echo(explain_profile(profile, proven), nl=False)
+    told = {base.name: proven(profile.board, base) for base in profile.board.bases}
+    click.echo(explain_profile(profile, told), nl=False)
     click.echo("\nThe bytes of its bases:")
     for base in profile.board.bases:
         if pin := pinned(profile.board.name, base, Path(LOCK)):

@@ -43,7 +43,7 @@ class Armbian:
     # The id that the image's own netplan file uses: netplan then takes ours for the same interfaces, and not for others
     # beside them. systemd-networkd goes by the first of netplan's files, in the order of these ids.
     wired = "all-eth-interfaces"
-    proven = "not booted yet"
+    proven = "a stand-in; first boot of the mechanism on QEMU's virt; the image itself was never booted"
     facts: Mapping[str, str] = {
         "board": "",
         "root_label": "armbi_root",

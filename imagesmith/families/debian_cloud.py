@@ -23,7 +23,7 @@ class DebianGeneric:
 
     name = "debian-generic"
     wired = "wired"
-    proven = "not booted yet"
+    proven = "a stand-in; never booted"
     facts: Mapping[str, str] = {
         **stock.FACTS, "ssh": "ssh.service", "keyboard": "file", "serial": "ttyS0,115200", "kernel": "generic",
     }  # fmt: skip
@@ -63,6 +63,7 @@ class UbuntuCloud(DebianGeneric):
     """Since 22.10 it is systemd that listens for SSH."""
 
     name = "ubuntu-cloud"
+    proven = "a stand-in; first boot of the mechanism on QEMU's q35 under OVMF; the image itself was never booted"
     system = "ubuntu"
     of_a_pi = stock.PI_CONFIG
     facts: Mapping[str, str] = {**stock.FACTS, "serial": "ttyS0,115200"}

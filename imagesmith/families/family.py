@@ -36,7 +36,7 @@ class Family(Protocol):
 
     @property
     def proven(self) -> str:
-        """What of it has been booted, one clause for `profiles show`."""
+        """What was shown of it and how, one clause in the words of docs/boards.md."""
         ...
 
     @property

@@ -21,7 +21,7 @@ class RaspiosCloudinit:
 
     name = "raspios-cloudinit"
     wired = "wired"
-    proven = "not booted yet"
+    proven = "a stand-in; first boot of the mechanism on QEMU's virt; the image itself was never booted"
     facts: Mapping[str, str] = {**raspberry.FACTS, "swap": "/etc/rpi/swap.conf.d/50-imagesmith.conf"}
     clues: tuple[Clue, ...] = raspberry.CLUES
 

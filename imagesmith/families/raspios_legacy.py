@@ -21,7 +21,7 @@ class RaspiosLegacy:
 
     name = "raspios-legacy"
     wired = "wired"
-    proven = "not booted yet"
+    proven = "a stand-in; never booted"
     facts: Mapping[str, str] = {**raspberry.FACTS, "disk_swap": "dphys-swapfile.service"}
     clues: tuple[Clue, ...] = raspberry.CLUES
 

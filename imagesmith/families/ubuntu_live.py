@@ -38,7 +38,7 @@ _LEFT_BY_INSTALLER = (
 class UbuntuLive:
     name = "ubuntu-live"
     wired = "wired"
-    proven = "the medium is compared byte by byte; no installation was tried"
+    proven = "a stand-in, compared byte by byte; no installation was tried"
     facts: Mapping[str, str] = {"menu": _MENU, "loopback_menu": "/boot/grub/loopback.cfg", "serial": "ttyS0,115200"}
     clues: tuple[Clue, ...] = (
         _INFO,

@@ -22,7 +22,7 @@ class UbuntuRaspi:
 
     name = "ubuntu-raspi"
     wired = "wired"
-    proven = "not booted yet"
+    proven = "a stand-in; never booted"
     facts: Mapping[str, str] = {
         **stock.FACTS,
         "cmdline": "/cmdline.txt",

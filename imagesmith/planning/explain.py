@@ -80,7 +80,7 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
 
 
 def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
-    """A profile and its board in words; `proven` tells per family what of it has been booted."""
+    """A profile and its board in words; `proven` tells by base what of it was shown to work."""
     board = profile.board
     radio = ", Wi-Fi" if board.wifi else ""
     lines = [
@@ -92,7 +92,8 @@ def explain_profile(profile: Profile, proven: Mapping[str, str]) -> str:
     for base in board.bases:
         chosen = "the default" if base.name == profile.base else f"chosen by --base {base.name}"
         lines += ["", f"Base {base.name}, {chosen}:"]
-        lines += [f"  {line}" for line in (*_base(base)[1:], f"family {base.family}, {proven[base.family]}")]
+        shown = f"shown to work: {proven[base.name]}"
+        lines += [f"  {line}" for line in (*_base(base)[1:], f"family {base.family}", shown)]
         lines += [f"  {line}" for line in _other_machine(base)]
         lines += [f"  mind: {line}" for line in _cautions(base, board.name)]
     lines += ["", *_machine(board.name, board.machine)]

@@ -30,5 +30,8 @@ def only_hardware(board: Board, base: Base) -> tuple[str, ...]:
     """What no emulated boot of this base proves, one clause each; empty where the board is QEMU's own."""
     machine = board.machine_for(base)
     if machine is None:
-        return (f"that the {board.name} starts it at all: loader, kernel, device tree, network",)
+        needed = (
+            "loader, kernel, device tree, network" if board.architecture == "arm64" else "firmware, drivers, network"
+        )
+        return (f"that the {board.name} starts it at all: {needed}",)
     return machine.unproven

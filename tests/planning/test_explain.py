@@ -189,7 +189,7 @@ def test_the_plan_as_data_is_json_with_its_id():
 @pytest.mark.parametrize("name", sorted(catalogue_near(None).profiles))
 def test_a_profile_in_words(name):
     profile = catalogue_near(None).profiles[name]
-    proven = {base.family: "proven by nobody" for base in profile.board.bases}
+    proven = {base.name: "proven by nobody" for base in profile.board.bases}
     told = explain_profile(profile, proven)
     assert told.startswith(f"{name}: {profile.title}\n")
     assert "proven by nobody" in told
