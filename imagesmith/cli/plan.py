@@ -139,8 +139,10 @@ def plan_command(choice: TargetChoice, everything: bool, as_json: bool) -> None:
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:
     default = profile.base_named(profile.base)
     machine = profile.board.machine_for(default) if default else None
-    bases = [profile.base, *(base.name for base in profile.board.bases if base.name != profile.base)]
-    return profile.name, profile.role, ", ".join(bases), machine.machine if machine else "-", profile.board.title
+    # All of them would not fit beside each other; `profiles show` tells each with what was shown to work.
+    others = len(profile.board.bases) - 1
+    bases = f"{profile.base} and {others} more" if others else profile.base
+    return profile.name, profile.role, bases, machine.machine if machine else "-", profile.board.title
 
 
 def _profile_facts(profile: Profile) -> dict[str, Any]:
