@@ -13,7 +13,7 @@ import imagesmith
 ROOT = Path(imagesmith.__file__).parent
 LAYERS = {
     "errors": 0, "units": 0, "secret": 0, "model": 0, "events": 0, "messages": 0,
-    "formats": 1, "streams": 1,
+    "formats": 1, "streams": 1, "identity": 1,
     "profile": 2, "families": 2, "planning": 2,
     "tools": 3, "resources": 3, "disk": 3, "ring": 3, "invoker": 3,
     "sources": 4, "image": 4, "output": 4, "flash": 4, "boot": 4,
