@@ -1,6 +1,7 @@
 """Writes the golden plans anew: `make golden`. Read the difference before you commit it.
 
-One file per shipped profile and base, `<profile>[.<base>].plan.yaml`. A file that comes from firstboot/ or cloud-init/
+One file per shipped profile and base, `<profile>[.<base>].plan.yaml`, and `rack.txt`: what `plan --all` tells of
+examples/rack.yaml with an empty cache. A file that comes from firstboot/ or cloud-init/
 as it is stands there by its name, one that was made for the node with its whole text.
 """
 
@@ -16,7 +17,9 @@ from imagesmith import resources
 from imagesmith.model import Materials, PutFile, TargetDisk
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe
-from imagesmith.workflow.target import catalogue_near, resolve
+from imagesmith.planning.overview import overview
+from imagesmith.workflow.planned import plan
+from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_near, resolve
 
 FOLDER = Path(__file__).resolve().parent
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv golden@example"
@@ -35,12 +38,18 @@ def golden_plans() -> dict[str, str]:
     return plans
 
 
+def golden_rack() -> str:
+    """The overview of the example's five nodes, where nothing is in the cache and no lock is the user's."""
+    rack = TargetChoice(cluster=FOLDER.parents[1] / "examples" / "rack.yaml")
+    return overview([plan(one, FOLDER / "imagesmith.lock") for one in all_wanted(rack)], ())
+
+
 def _golden(profile: str, base: str, materials: Materials) -> str:
     found = resolve(profile, cluster=None, base=base, ssh_keys=[KEY])
     node = replace(found.node, disk=DISK) if found.base.family == "ubuntu-live" else found.node
-    plan = plan_build(found.profile, node, found.base, materials)
-    told = describe(plan)
-    for edit, plain in zip(plan.edits, told["plan"]["edits"], strict=True):
+    made = plan_build(found.profile, node, found.base, materials)
+    told = describe(made)
+    for edit, plain in zip(made.edits, told["plan"]["edits"], strict=True):
         if isinstance(edit, PutFile) and isinstance(edit.content, bytes):
             plain["content"] = _content(edit.content, materials)
     # The id changes with every word of a script: it has a test of its own, not ten files.
@@ -72,4 +81,5 @@ if __name__ == "__main__":
             old.unlink()
     for name, content in plans.items():
         (FOLDER / name).write_text(content)
+    (FOLDER / "rack.txt").write_text(golden_rack())
     print(f"{len(plans)} golden plans written to {FOLDER}")

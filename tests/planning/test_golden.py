@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"
-PLANS = runpy.run_path(str(FOLDER / "regenerate.py"))["golden_plans"]()
+GOLDEN = runpy.run_path(str(FOLDER / "regenerate.py"))
+PLANS = GOLDEN["golden_plans"]()
 AGAIN = "if the change is meant, run `make golden` and read the difference"
 
 
@@ -24,3 +25,7 @@ def test_a_plan_is_its_golden_one(name):
 
 def test_no_golden_plan_is_left_over():
     assert {path.name for path in FOLDER.glob("*.plan.yaml")} == set(PLANS)
+
+
+def test_the_rack_of_the_examples_is_told_as_its_golden_overview():
+    assert (FOLDER / "rack.txt").read_text() == GOLDEN["golden_rack"](), AGAIN
