@@ -230,7 +230,7 @@ ROOT: Files = {
 def make(image: Path, base: Base, shelf: Path) -> str:
     """The image, from a Debian base for arm64; the fingerprint of the host key that every copy of it bears."""
     options = ("-L", "armbi_root", "-U", ROOT_ID, "-O", "^orphan_file")
-    root = into_filesystem(prepared(base, PACKAGES, shelf), image.parent, _as_published, options)
+    root = into_filesystem(prepared("armbian", base, PACKAGES, shelf), image.parent, _as_published, options)
     tool("tune2fs", "-o", "journal_data_writeback", root)
     size = root.stat().st_size
     told = tool("debugfs", "-R", "cat /etc/ssh/ssh_host_ed25519_key.pub", root)

@@ -59,13 +59,18 @@ class Base:
         return sorted((part["start"] * 512, part["size"] * 512) for part in told)
 
 
-def prepared(base: Base, packages: Sequence[str], shelf: Path) -> Path:
-    """The base's root with `packages` more (`NAME-` = one less), as an ext4 file on `shelf`; made once."""
+def prepared(name: str, base: Base, packages: Sequence[str], shelf: Path) -> Path:
+    """The base's root with `packages` more (`NAME-` = one less), as an ext4 file on `shelf`; made once.
+
+    One of each `name` is kept there.
+    """
     recipe = "\n".join([base.digest, *packages, _INSTALL])
-    kept = shelf / f"{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.ext4"
+    kept = shelf / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.ext4"
     if kept.exists():
         return kept
     shelf.mkdir(parents=True, exist_ok=True)
+    for older in shelf.glob(f"{name}-*.ext4"):
+        older.unlink()
     draft = kept.with_suffix(f".{os.getpid()}")
     try:
         start, size = base.partitions()[-1]

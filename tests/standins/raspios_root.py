@@ -172,7 +172,7 @@ def make(image: Path, base: Base, shelf: Path) -> Disk:
         "initramfs8": from_fat(base.path, fat, "initrd"),
     }
     options = ("-L", "rootfs", "-O", "^huge_file,^64bit")
-    root = into_filesystem(prepared(base, PACKAGES, shelf), work, _as_published, options)
+    root = into_filesystem(prepared("raspios", base, PACKAGES, shelf), work, _as_published, options)
     parts = (
         Part("boot", "fat", 512 * MiB, "c", "bootfs", boot, ("-F", "32")),
         Part("root", "ext4", root.stat().st_size, "83", content=root),

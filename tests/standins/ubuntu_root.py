@@ -97,7 +97,11 @@ def make(image: Path, base: Base, shelf: Path) -> Path:
     boot = work / "boot"
     boot.mkdir()
     root = into_filesystem(
-        prepared(base, PACKAGES, shelf), work, lambda tree: _as_published(tree, boot), ("-L", "cloudimg-rootfs"), 1.5
+        prepared("ubuntu", base, PACKAGES, shelf),
+        work,
+        lambda tree: _as_published(tree, boot),
+        ("-L", "cloudimg-rootfs"),
+        1.5,
     )
     boot_image = work / "boot.ext4"
     tool("mke2fs", "-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-L", "BOOT", "-U", BOOT_ID, "-d", boot,
