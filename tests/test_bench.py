@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 from building import small_disk
 from image.made_disks import Disk, noise, tool
 
-from bench import edit_base
+from bench import edit_base, plan_rack, rack_build
 from bench.row import timed
 from imagesmith.model import Digest
 
@@ -38,3 +40,15 @@ def test_our_side_of_the_edit_case_puts_every_file(tmp_path: Path) -> None:
     for path, name in (("/etc/bench/small1", "small1"), ("/usr/local/bin/large", "large")):
         tool("debugfs", "-R", f"dump {path} {tmp_path}/back", f"{target}?offset={made.offsets['root']}")
         assert (tmp_path / "back").read_bytes() == (files / name).read_bytes()
+
+
+def test_the_plans_peer_imports_what_the_plan_does(tmp_path: Path) -> None:
+    modules = plan_rack.imported({**os.environ, "IMAGESMITH_CACHE": str(tmp_path)})
+    assert {"imagesmith.planning.overview", "yaml", "click"} <= set(modules)
+    argv = [sys.executable, "-c", plan_rack.imports(modules)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_racks_five_nodes_share_three_bases() -> None:
+    assert (len(rack_build.NODES), set(rack_build.NODES.values())) == (5, set(rack_build.SIZES))
