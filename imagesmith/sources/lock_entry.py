@@ -144,7 +144,8 @@ def merged(found: LockEntry, before: LockEntry) -> LockEntry:
     }
     if before.mirror and before.mirror == found.url:  # this time the address that stays was not looked for
         better |= {"url", "mirror", "version", "released"}
-    if found.unchecked and not before.unchecked:  # it was vouched for before
+    # A digest and what is known of who vouched for it go together: an unchecked one stays unchecked.
+    if before.digest and (not found.digest or (found.unchecked and not before.unchecked)):
         better |= {"digest", "fingerprint", "unchecked"}
     kept = {name: getattr(before, name) for name in better}
     origin = {**found.origin, **{name: before.origin[name] for name in better if name in before.origin}}

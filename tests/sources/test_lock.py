@@ -203,6 +203,17 @@ def test_what_was_known_of_the_same_bytes_is_kept() -> None:
     assert both.origin == {"digest": "signed by A", "url": "os_list v4", "raw_size": "measured"}
 
 
+def test_a_digest_that_nobody_vouched_for_stays_so_when_it_is_not_told_again() -> None:
+    before = LockEntry(ENTRY.url, digest=ONE, version="7", unchecked=True)
+    both = merged(LockEntry(ENTRY.url, version="7"), before)
+    assert (both.digest, both.unchecked) == (ONE, True)
+
+
+def test_a_digest_that_was_not_told_before_is_taken() -> None:
+    found = LockEntry(ENTRY.url, digest=ONE, version="7", unchecked=True)
+    assert merged(found, LockEntry(ENTRY.url, version="7")) == found
+
+
 def test_nothing_is_kept_of_other_bytes() -> None:
     found = LockEntry(ENTRY.url, digest=TWO, unchecked=True)
     assert merged(found, ENTRY) == found
