@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from imagesmith import __version__, tools
 from imagesmith.disk import CHUNK, failures, room_for_large_files
-from imagesmith.errors import ImagesmithError, Interrupted, UsageError
+from imagesmith.errors import BootFailed, ImagesmithError, Interrupted, UsageError
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted
 from imagesmith.families.findings import Findings
 from imagesmith.image.inspect import ImageReport, inspect
@@ -197,16 +197,20 @@ class _Course:
     def _boot(self, image: Image) -> tuple[Image, str]:
         machine = self.plan.machine
         assert machine, "the step is left out without one"
-        report = require(
-            boot(
-                image.path,
-                machine,
-                self.plan.promises,
-                architecture=self.plan.architecture,
-                transcript=self.folder / "console.log",
-                listener=self.listener,
+        try:
+            report = require(
+                boot(
+                    image.path,
+                    machine,
+                    self.plan.promises,
+                    architecture=self.plan.architecture,
+                    transcript=self.folder / "console.log",
+                    listener=self.listener,
+                )
             )
-        )
+        except BootFailed as error:
+            error.hint = f"{error.hint or 'the console tells more'}; --keep leaves it there"
+            raise
         return image, f"on {report.machine}, {len(report.kept)} of {len(self.plan.promises)} promises kept"
 
 

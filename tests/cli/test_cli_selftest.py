@@ -211,6 +211,21 @@ def test_a_card_that_finds_no_room_fails_the_flash(shop: Workshop) -> None:
     assert list((shop.folder / "room").iterdir()) == []
 
 
+def test_a_guest_that_does_not_start_fails_the_boot(shop: Workshop) -> None:
+    fake = shop.folder / "bin/qemu-system-aarch64"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\n[ $# = 1 ] && exec echo QEMU emulator version 10.0.2\necho no machine >&2\nexit 1\n")
+    fake.chmod(0o755)
+    shop.env["PATH"] = f"{fake.parent}:{shop.env['PATH']}"
+    done = shop.run("selftest", "rpi4", "--base", "pi", "--json")
+    assert done.code == 10, done.out + done.err
+    steps = done.lines[-2]["selftest"]["steps"]
+    assert (states(steps, "failed"), states(steps, "passed")) == (["boot"], DONE)
+    assert "QEMU gave up" in steps[-1]["told"]
+    assert "--keep" in done.error["hint"]
+    assert "the first boot" in done.lines[-2]["selftest"]["hardware"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
