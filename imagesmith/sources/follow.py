@@ -99,7 +99,10 @@ def _summed(
     if signed and signed.at:
         said = {**found.origin, "released": f"the signature of {name}"}
         found = replace(found, released=signed.at, origin=said)
-    return _dated(found, follow, asking), signed
+    dated = _dated(found, follow, asking)
+    if signed and 0 < signed.at < dated.released:  # nobody signs the serial: it makes no list newer than it was signed
+        return found, signed
+    return dated, signed
 
 
 def _is_checked(index: bytes, follow: Follow, known: LockEntry) -> bool:

@@ -375,6 +375,17 @@ def test_what_was_vouched_for_is_not_given_up_for_what_nobody_has(house: House) 
     assert house.look(base, known=known).digest == Digest.of(RAW)
 
 
+def test_a_serial_that_nobody_signed_makes_no_list_newer_than_its_signature(house: House) -> None:
+    base = house.ubuntu()
+    house.server.file("/releases/noble/release/unpacked/build-info.txt", indexes.build_info("20991231"))
+    found = house.look(base)
+    assert found.released < 4_000_000_000
+    assert (found.url, found.version) == (
+        house.server.url("/releases/noble/release/ubuntu-24.04-server-cloudimg-amd64.img"),
+        "24.04",
+    )
+
+
 def test_a_signature_that_is_not_there_is_a_failure(house: House) -> None:
     base = house.ubuntu()
     house.server.on("/releases/noble/release/SHA256SUMS.gpg", lambda request: request.send_error(404))
