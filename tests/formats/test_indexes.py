@@ -320,3 +320,7 @@ def test_versions_are_compared_as_people_count() -> None:
     rising = ["26.2.1", "26.8.0-trunk.5", "26.8.0", "26.8.1", "26.8.10", "26.11"]
     falling = rising[::-1]
     assert sorted(falling, key=version_key) == rising
+
+
+def test_a_number_of_any_length_is_no_bug() -> None:
+    assert version_key("9" * 5000)[0] == version_key("9" * 18)[0]

@@ -121,7 +121,7 @@ def day_or_zero(value: object) -> int:
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """What versions are compared by: `26.8.10` is above `26.8.9`, and `26.8.0-trunk.5` below `26.8.0`."""
-    parts = re.findall(r"\d+|[a-z]+", version.lower())
+    parts = re.findall(r"[0-9]{1,18}|[a-z]+", version.lower())  # no index makes Python read a number of any length
     # A word counts less than the end, and that less than a number.
     return (*((2, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts), (1, 0, ""))
 
