@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import lzma
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from image.made_disks import MiB, noise
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sources"))
-from server import Request, Server
+from publishers.server import Request, Server
 
 from imagesmith.errors import DigestMismatch, DocumentInvalid, SourceUnreachable
 from imagesmith.events import unheard
@@ -30,15 +26,6 @@ NAME = "rpi4/published"
 def release(number: int) -> bytes:
     """A raw image that looks like a disk."""
     return b"\xeb\x63\x90" + noise(507, number) + b"\x55\xaa" + noise(MiB, number)
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server"))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(one.ca))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield one
-    one.close()
 
 
 @pytest.fixture
