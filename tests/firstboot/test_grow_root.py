@@ -23,6 +23,7 @@ MAY_RESIZE = bool(int(Path("/proc/self/status").read_text().split("CapEff:")[1].
 needs_resize = pytest.mark.skipif(not MAY_RESIZE, reason="growing mounted file systems is denied here")
 
 MIB = 1024 * 1024
+TIB = MIB * MIB
 TABLES = {
     "gpt": "label: gpt\nsize=8MiB,type=uefi\nsize=40MiB,type=linux\n",
     "mbr": "label: dos\nsize=8MiB,type=c\nsize=40MiB,type=83\n",
@@ -51,6 +52,7 @@ class Disk:
     device: str
     node: NodeFolder
     number: int
+    image: Path
 
     @property
     def partition(self) -> Path:
@@ -92,7 +94,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, node: NodeFolder) -> It
             (node.bin / program).unlink()
         if not MAY_RESIZE:
             node.stand_in("resize2fs", "exit 0")
-        yield Disk(device, node, number)
+        yield Disk(device, node, number, image)
 
 
 @pytest.mark.parametrize("disk", ["gpt", "mbr", "first"], indirect=True)
@@ -141,6 +143,33 @@ def test_a_run_cut_short_after_the_partition_is_completed_by_the_next(disk: Disk
     (disk.node.bin / "resize2fs").unlink()
     assert disk.grow().returncode == 0
     assert disk.filesystem_size > 90 * MIB
+
+
+@pytest.mark.parametrize("disk", ["mbr"], indirect=True)
+def test_on_a_disk_that_is_too_large_for_its_mbr_the_root_ends_where_the_table_does(disk: Disk) -> None:
+    """As a 4 TB disk on a Pi's USB port. sfdisk counts from zero again there, and so makes partitions smaller."""
+    disk.node.stand_in("resize2fs", "exit 0")
+    os.truncate(disk.image, 3 * TIB)
+    command("losetup", "--set-capacity", disk.device)
+    result = disk.grow()
+    assert result.returncode == 0, result.stderr
+    assert 2 * TIB - 64 * MIB < disk.partition_size < 2 * TIB
+    assert "2 TiB" in result.stdout
+    before = disk.partition_size
+    result = disk.grow()
+    assert result.returncode == 0, result.stderr
+    assert "already reaches the end" in result.stdout
+    assert disk.partition_size == before
+
+
+@pytest.mark.parametrize("disk", ["gpt"], indirect=True)
+def test_a_gpt_reaches_the_end_of_a_disk_of_3_tib(disk: Disk) -> None:
+    disk.node.stand_in("resize2fs", "exit 0")
+    os.truncate(disk.image, 3 * TIB)
+    command("losetup", "--set-capacity", disk.device)
+    result = disk.grow()
+    assert result.returncode == 0, result.stderr
+    assert disk.partition_size > 3 * TIB - 64 * MIB
 
 
 @pytest.mark.parametrize("disk", ["followed", "first, followed"], indirect=True)
