@@ -1,7 +1,8 @@
 """What lies on a card, where lsblk does not know: its file systems where udev does not run, and how full a FAT is.
 
 Called by `flash.devices`, for cards only, never for disks of this machine. A few blocks of each card are read by
-children: a card that hangs keeps its child, and nobody else.
+children: a card that hangs keeps its child, and nobody else. Of a FAT's tables, root opens the card only; the user
+behind sudo reads them.
 
     python -m imagesmith.flash.recognise PARTITION      prints how many bytes of a FAT or exFAT are in use
 """
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.formats.fat_usage import used_bytes
+from imagesmith.invoker import become, behind_sudo
 from imagesmith.model import FileSystem
 from imagesmith.tools import own_argv, run_together
 
@@ -63,6 +65,8 @@ def main(path: str) -> None:
     """Print nothing for what is not ours to read, or gone again."""
     try:
         with Path(path).open("rb", buffering=0) as file:
+            if user := behind_sudo():
+                become(user)
             sys.stdout.write(str(used_bytes(lambda offset, size: os.pread(file.fileno(), size, offset))))
     except OSError:
         return

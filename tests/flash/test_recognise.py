@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from faults.disks import call, dirty_disk, loop_device, needs_root
 from imagesmith.flash.devices import find_device, list_devices
 from imagesmith.flash.recognise import probed, with_usage
 from imagesmith.model import FileSystem
+from imagesmith.tools import own_argv
 from imagesmith.units import MiB
 
 pytestmark = needs_root
@@ -35,6 +38,18 @@ def test_how_full_a_fat_is(tmp_path: Path) -> None:
     assert seen[0].used is not None
     assert 3 * MiB <= seen[0].used < 4 * MiB
     assert seen[1] == other
+
+
+def test_under_sudo_root_opens_the_card_and_the_user_reads_it(tmp_path: Path) -> None:
+    disk = dirty_disk(tmp_path / "card", 16 * MiB)
+    call("mkfs.fat", disk)
+    with loop_device(disk) as device:
+        argv = ["strace", "-e", "trace=openat,setresuid,pread64", *own_argv("imagesmith.flash.recognise", device)]
+        environment = {**os.environ, "SUDO_UID": "65534"}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    opened = done.stderr.partition(f'"{device}"')[2]
+    assert done.stdout.isdigit()
+    assert 0 < opened.find("setresuid(65534, 65534, 65534)") < opened.find("pread64(")
 
 
 def test_a_card_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
