@@ -73,7 +73,7 @@ def revealed(content: SecretRef | SecretText, open_secret: OpenSecret) -> Secret
 
 def named_in(content: SecretText) -> tuple[SecretRef, ...]:
     """The secrets that a text is made of."""
-    return tuple(_ref(part) for part in content.parts if not isinstance(part, bytes))
+    return tuple(named_by(part) for part in content.parts if not isinstance(part, bytes))
 
 
 def _part(part: bytes | SecretRef | PasswordHash | WpaKey, open_secret: OpenSecret) -> bytes:
@@ -88,7 +88,8 @@ def _part(part: bytes | SecretRef | PasswordHash | WpaKey, open_secret: OpenSecr
             return wpa_key(open_secret(part.passphrase).reveal(), part.ssid)
 
 
-def _ref(part: SecretRef | PasswordHash | WpaKey) -> SecretRef:
+def named_by(part: SecretRef | PasswordHash | WpaKey) -> SecretRef:
+    """The secret that a piece of a text is made of."""
     match part:
         case SecretRef():
             return part

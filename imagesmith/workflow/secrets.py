@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imagesmith.errors import DocumentInvalid, Problem
 from imagesmith.events import Listener, Warned, unheard
-from imagesmith.formats.credentials import OpenSecret, revealed
+from imagesmith.formats.credentials import OpenSecret, named_by, revealed
 from imagesmith.model import BuildPlan, PutFile
 from imagesmith.secret import FILE, PasswordHash, Secret, SecretRef, SecretText, WpaKey
 
@@ -41,7 +41,7 @@ def open_secrets(plans: Sequence[BuildPlan], listener: Listener = unheard) -> Op
         return opened[_key(ref)]
 
     for part in (part for plan in plans for part in _parts(plan)):
-        ref = _ref(part)
+        ref = named_by(part)
         try:
             if _key(ref) not in opened:
                 opened[_key(ref)] = _opened(ref, listener)
@@ -61,16 +61,6 @@ def _parts(plan: BuildPlan) -> Iterator[_Part]:
             yield edit.content
         elif isinstance(edit, PutFile) and isinstance(edit.content, SecretText):
             yield from (part for part in edit.content.parts if not isinstance(part, bytes))
-
-
-def _ref(part: _Part) -> SecretRef:
-    match part:
-        case SecretRef():
-            return part
-        case PasswordHash():
-            return part.ref
-        case WpaKey():
-            return part.passphrase
 
 
 def _path(ref: SecretRef) -> Path:
