@@ -186,6 +186,16 @@ def test_what_can_be_taken_out_is_not_taken_by_size(pc: Machine) -> None:
     pc.takes_none("it can be taken out", at_least=1)
 
 
+def test_one_path_to_an_nvme_disk_is_not_a_second_disk(pc: Machine) -> None:
+    """With several controllers the kernel lists the paths beside the disk; they have no device file."""
+    pc.disk("nvme0n1", 500 * GB, serial="S4EVNX0M1")
+    path = pc.disk("nvme0c0n1", 500 * GB, hidden=1)
+    pc.write(path / "device/serial", "S4EVNX0M1")
+    pc.takes("nvme0n1", serial="S4EVNX0M1")
+    pc.answers.unlink()
+    pc.takes("nvme0n1", size="largest")
+
+
 def test_bounds_and_kind_together_leave_one(pc: Machine) -> None:
     pc.disk("sda", 4000 * GB, **{"queue/rotational": 1})
     pc.disk("nvme0n1", 500 * GB)
