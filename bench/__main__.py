@@ -16,17 +16,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import edit_base, flash_cards, flash_memory, plan_rack, rack_build, update_all, whole_build, xz_decode
+from bench import (
+    edit_base,
+    flash_cards,
+    flash_memory,
+    identities,
+    plan_rack,
+    rack_build,
+    update_all,
+    whole_build,
+    xz_decode,
+)
 from bench.made_base import Base, make_base
 from bench.row import table
 
 CASES = {
     "xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows,
     "memory": flash_memory.rows, "update": update_all.rows, "plan": plan_rack.rows, "rack": rack_build.rows,
+    "identities": identities.rows,
 }  # fmt: skip
 
-_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack"}
-"""The cards have an image of their own, the rack three bases; an update and a plan read none."""
+_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack", "identities"}
+"""The cards have an image of their own, the rack three bases; an update, a plan and identities read none."""
 
 
 def main() -> int:
@@ -43,7 +54,7 @@ def main() -> int:
         rows = [row for case in options.cases or CASES for row in CASES[case](base, folder, options.runs)]
     print(table(rows))
     busy = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"
-    print(f"\n{busy}; best of {options.runs} runs each; the median of cards, plans and the rack.")
+    print(f"\n{busy}; best of {options.runs} runs each; the median of cards, plans, identities and the rack.")
     print("Peak: the whole process tree's PSS, summed, asked every 20 ms.")
     return 0 if all(row.met for row in rows) else 1
 
