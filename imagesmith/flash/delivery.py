@@ -70,8 +70,14 @@ class Delivery:
                     self._end(None)
                     self.outcome.set_result(message)
         except ImagesmithError as error:
-            self._end(error)
-            self.outcome.set_exception(error)
+            self._fail(error)
+        except Exception as error:  # nobody waits for this task: the cards would wait for ever
+            bug = ImagesmithError(
+                f"what the process that reads the image says is not understood: {error!r}",
+                hint="this is a bug: please report it",
+            )
+            bug.__cause__ = error
+            self._fail(bug)
 
     def _require_all(self, delivered: Delivered) -> None:
         """What has no digest is never compared with the card: raise ImagesmithError where anything has none."""
@@ -107,6 +113,10 @@ class Delivery:
             taker.put(batch)
         if not takers:
             self._feed.free(batch.slot)
+
+    def _fail(self, error: ImagesmithError) -> None:
+        self._end(error)
+        self.outcome.set_exception(error)
 
     def _end(self, error: ImagesmithError | None) -> None:
         for taker in self._takers:

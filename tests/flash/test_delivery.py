@@ -62,3 +62,21 @@ def test_a_byte_without_a_digest_is_told_as_a_bug(wanted: Deliver, places: list[
     with pytest.raises(ImagesmithError, match="not all that was to be delivered was digested") as caught:
         outcome(wanted, places, 8192)
     assert "bug" in caught.value.hint
+
+
+def test_what_is_not_understood_ends_the_pass_and_is_told_as_a_bug() -> None:
+    class Babbles(Says):
+        async def deliver(self, wanted: Deliver) -> AsyncIterator[Digested | Delivered]:
+            yield Digested(0, 4096, "aa")
+            raise ValueError("a line without an end")
+
+    async def run() -> None:
+        inbox = Inbox()
+        delivery = Delivery(Babbles([], 0), EVERYTHING, [inbox])  # type: ignore[arg-type]
+        await delivery.run()
+        with pytest.raises(ImagesmithError, match="not understood: ValueError") as caught:
+            async for _ in inbox.batches():
+                pass
+        assert "bug" in caught.value.hint
+
+    asyncio.run(asyncio.wait_for(run(), 5))
