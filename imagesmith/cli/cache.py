@@ -10,10 +10,11 @@ import click
 from imagesmith.cli.options import answer, complete_target, json_option, target_options
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
+from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.units import show_size
 from imagesmith.workflow.locking import NOTHING, Options, Outcome, update, update_all
-from imagesmith.workflow.looked_up import several
+from imagesmith.workflow.looked_up import Bases, several
 from imagesmith.workflow.planned import lock_file
 from imagesmith.workflow.target import TargetChoice, wanted
 
@@ -115,19 +116,32 @@ def update_command(
     """
     options = Options(insecure, rollbacks)
     bases, cache, listener = several(choice), Cache.default(), listener_for(ctx)
-    if bases is None:
-        one = wanted(choice)
+    one = wanted(choice) if bases is None else None
+    _require_known(rollbacks, ((one.profile.board, one.base),) if one else bases or ())
+    if one:
         outcome = update(one.profile.board, one.base, lock_file(choice), cache, listener, options)
     else:
-        outcome = update_all(bases, lock_file(choice), cache, listener, options)
+        outcome = update_all(bases or (), lock_file(choice), cache, listener, options)
     if as_json:
         answer(_outcome_facts(outcome))
     else:
         _tell(outcome)
     for failure in outcome.failures[1:]:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {failure}", err=True)
+        if failure.hint:
+            click.echo(f"       {click.style('what to do:', bold=True)} {failure.hint}", err=True)
     for failure in outcome.failures[:1]:
         raise failure
+
+
+def _require_known(rollbacks: tuple[str, ...], bases: Bases) -> None:
+    """Else a slip of the pen would look like a refusal that can't be lifted. Raises UsageError."""
+    names = sorted(f"{board.name}/{base.name}" for board, base in bases)
+    for unknown in [name for name in rollbacks if name not in names]:
+        raise UsageError(
+            f"--allow-rollback {unknown}: this update is about no such base{did_you_mean(unknown, names)}",
+            hint=f"it is about {', '.join(names)}",
+        )
 
 
 def _tell(outcome: Outcome) -> None:

@@ -145,6 +145,24 @@ def test_every_failure_is_told(place: Place, run: Callable[..., Told]) -> None:
     assert "nothing has changed" not in done.out
 
 
+def test_every_failure_is_told_with_what_to_do(place: Place, run: Callable[..., Told]) -> None:
+    run("update")
+    for name in ("one", "two"):
+        place.offer(name, "2026-09-15")
+    refused = run("update")
+    assert "--allow-rollback qemu-x86/one" in refused.err
+    assert "--allow-rollback qemu-x86/two" in refused.err
+
+
+def test_a_rollback_of_what_is_not_there_is_told_before_anybody_is_asked(
+    place: Place, run: Callable[..., Told]
+) -> None:
+    done = run("update", "--allow-rollback", "qemu-x86/onne")
+    assert done.code == 2
+    assert "did you mean 'qemu-x86/one'" in done.err
+    assert place.server.seen == []
+
+
 def test_a_rollback_is_refused_and_can_be_allowed_by_name(place: Place, run: Callable[..., Told]) -> None:
     run("update")
     place.offer("one", "2026-09-15")
