@@ -62,10 +62,10 @@ def test_an_unknown_command_is_a_usage_error_with_a_guess(capsys: pytest.Capture
 
 
 def test_a_missing_argument_names_it_and_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan"]) == 2
+    assert main(["verify"]) == 2
     told = capsys.readouterr().err
-    assert "Missing argument 'TARGET'" in told
-    assert "imagesmith plan --help" in told
+    assert "Missing argument 'IMAGE'" in told
+    assert "imagesmith verify --help" in told
 
 
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
