@@ -54,7 +54,8 @@ def main() -> int:
         rows = [row for case in options.cases or CASES for row in CASES[case](base, folder, options.runs)]
     print(table(rows))
     busy = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"
-    print(f"\n{busy}; best of {options.runs} runs each; the median of cards, plans, identities and the rack.")
+    taken = f"best of {options.runs} runs each; the median of cards, plans and the rack, the mean of identities"
+    print(f"\n{busy}; {taken}.")
     print("Peak: the whole process tree's PSS, summed, asked every 20 ms.")
     return 0 if all(row.met for row in rows) else 1
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from building import small_disk
 from image.made_disks import Disk, noise, tool
 
-from bench import edit_base, plan_rack, rack_build
+from bench import edit_base, identities, plan_rack, rack_build
 from bench.row import timed
 from imagesmith.model import Digest
+from imagesmith.secret import Secret
 
 HOLDS = "import subprocess, sys, time; kept = bytearray(b'x' * ({size} << 20)); {then}"
 SLEEP = "time.sleep(0.4)"
@@ -52,3 +53,10 @@ def test_the_plans_peer_imports_what_the_plan_does(tmp_path: Path) -> None:
 
 def test_the_racks_five_nodes_share_three_bases() -> None:
     assert (len(rack_build.NODES), set(rack_build.NODES.values())) == (5, set(rack_build.SIZES))
+
+
+def test_the_identities_that_are_measured_are_whole() -> None:
+    keys = identities.draw()
+    made = identities.make(keys)
+    assert len(made) == 5 + 6 + 2 + 5 + 1 + 5 * (2 * 3 + 2)
+    assert all(one.reveal() if isinstance(one, Secret) else one for one in made)

@@ -75,7 +75,7 @@ def test_kubectl_takes_its_current_context(found: Authorities, admin: ClientFile
     assert json.loads(minified)["contexts"] == [{"name": "rack", "context": {"cluster": "rack", "user": "rack"}}]
 
 
-@pytest.mark.parametrize("name", ["yes", "01", "a: b", "null", "- x"])
+@pytest.mark.parametrize("name", ["yes", "01", "a: b", "null", "- x", 'a "b" \\c', "{x}", "Gestell Köln"])
 def test_a_name_that_yaml_would_misread_stays_text(found: Authorities, admin: ClientFiles, name: str) -> None:
     made = kubeconfig.kubeconfig(admin, found.leaves[Ca.SERVER].bundle, SERVER, name)
     assert yaml.safe_load(made.reveal())["current-context"] == name
