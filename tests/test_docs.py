@@ -15,6 +15,7 @@ from imagesmith import errors
 from imagesmith.errors import ImagesmithError
 from imagesmith.families import FAMILIES
 from imagesmith.planning.trial import STEPS
+from imagesmith.profile.base import read_base
 from imagesmith.profile.cluster import load_cluster
 from imagesmith.profile.settings import NETWORK, SETTINGS
 from imagesmith.workflow.planned import plan
@@ -116,6 +117,23 @@ def test_profiles_md_names_every_profile_and_board(path: Path) -> None:
         assert f"`{path.stem}`" in text("docs", "profiles.md")
 
 
+@pytest.mark.parametrize("name", sorted(catalogue_near(None).profiles))
+def test_profiles_md_has_every_profile_with_its_bases(name: str) -> None:
+    profile = catalogue_near(None).profiles[name]
+    board = profile.board
+    bases = [profile.base, *(base.name for base in board.bases if base.name != profile.base)]
+    listed = ", ".join(f"`{base}`" for base in bases)
+    assert f"\n| `{name}` | `{board.name}` | {profile.role} | {listed} |" in text("docs", "profiles.md")
+
+
+def test_profiles_md_has_a_row_for_every_key_of_a_base() -> None:
+    part = text("docs", "profiles.md").partition("\n## Base\n")[2].partition("\n| key of ")[0]
+    function = inspect.getsource(read_base)
+    keys = set(re.findall(r'fields\.(?:need|take)(?:_all)?\("(\w+)"', function)) - {"http", "file", "debian"}
+    assert "family" in keys
+    assert [key for key in sorted(keys) if f"\n| `{key}` |" not in part] == []
+
+
 @pytest.mark.parametrize("key", [*SETTINGS, *NETWORK])
 def test_profiles_md_explains_every_setting(key: str) -> None:
     assert f"| `{key}` |" in text("docs", "profiles.md")
@@ -124,6 +142,14 @@ def test_profiles_md_explains_every_setting(key: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_profiles_md_names_every_family(family: str) -> None:
     assert f"`{family}`" in text("docs", "profiles.md")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_fact_of_a_family_is_explained(family: str) -> None:
+    parts = [part for page in PAGES for part in re.split(r"\n## ", page.read_text("utf-8")) if part.startswith("Facts\n")]
+    rows = re.findall(r"^\| (`.*?) \|", "\n".join(parts), re.MULTILINE)
+    explained = set(re.findall(r"`(\w+)`", "\n".join(rows)))
+    assert sorted(set(FAMILIES[family].facts) - explained) == []
 
 
 @pytest.mark.parametrize("module", ["load", "base", "cluster"])
