@@ -31,6 +31,7 @@ PORT = 22
 """Where known_hosts names no port."""
 _MAGIC = b"openssh-key-v1\0"
 _BEGIN, _END = b"-----BEGIN OPENSSH PRIVATE KEY-----\n", b"-----END OPENSSH PRIVATE KEY-----\n"
+_ARMOUR = re.compile(re.escape(_BEGIN.strip()) + rb"[ \t]*\r?\n(.*?)" + re.escape(_END.strip()), re.DOTALL)
 _LINE = 70
 """Characters of a line of the armour, as ssh-keygen breaks them."""
 _BLOCK = 8
@@ -137,12 +138,15 @@ def read_openssh(content: Secret, where: str = "") -> HostKey:
         raise ContentMalformed(
             "this is the public half of a host key", where=where, hint="give the file without .pub at its end"
         )
+    armour = _ARMOUR.search(data)
     try:
-        key = form.load_ssh_private_key(data, password=None)
+        if armour is None:
+            raise ValueError("no armour")
+        key = form.load_ssh_private_key(armour[0], password=None)
     except TypeError as error:
         hint = "sshd can't read it either; take the passphrase off with: ssh-keygen -p -N '' -f FILE"
         raise ContentMalformed("the host key is locked with a passphrase", where=where, hint=hint) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
         hint = (
             "it begins with -----BEGIN OPENSSH PRIVATE KEY-----; an older form is converted by: ssh-keygen -p -f FILE"
         )
@@ -154,7 +158,7 @@ def read_openssh(content: Secret, where: str = "") -> HostKey:
         hint = "host keys are ed25519, or ecdsa on P-256; leave this one out"
         raise ContentMalformed("this kind of host key is not kept", where=where, hint=hint)
     assert isinstance(key, PrivateKey)
-    return HostKey(key, _comment(data, where))
+    return HostKey(key, _comment(base64.b64decode(armour[1]), where))
 
 
 def known_hosts(keys: Sequence[HostKey], hosts: Sequence[str], port: int = PORT) -> bytes:
@@ -183,9 +187,8 @@ def _named(host: str, port: int) -> str:
     return host if port == PORT else f"[{host}]:{port}"
 
 
-def _comment(data: bytes, where: str) -> str:
-    """The last string of the private part, which cryptography reads but does not give."""
-    whole = base64.b64decode(b"".join(data.strip().splitlines()[1:-1]))
+def _comment(whole: bytes, where: str) -> str:
+    """The last string of the private part of a good file, which cryptography reads but does not give."""
     rest = whole[len(_MAGIC) :]
     for _ in range(3):
         _, rest = _cut(rest)

@@ -80,7 +80,7 @@ def server_token(server_ca: bytes, password: Secret) -> Secret:
 
 
 def agent_token(server_ca: bytes, password: Secret) -> Secret:
-    """What an agent gets. `password` is what the servers have as `agent-token`, which takes the short form."""
+    """What an agent gets, and what servers have as `agent-token`: never the server's, which lets in servers too."""
     return Token(password, AGENT, ca_hash(server_ca)).text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 
@@ -190,3 +191,30 @@ def test_half_a_key_is_refused(key: HostKey) -> None:
 
 def test_something_else_is_refused() -> None:
     assert "no private key" in refusal(b"<html>not here</html>\n").what
+
+
+@pytest.mark.parametrize("around", [b"# mine\n%s", b"%s\ntrailing\n", b"\n%s\n\n", b"%s%s"])
+def test_what_stands_around_a_key_is_passed_over(key: HostKey, around: bytes) -> None:
+    content = key.openssh().reveal()
+    given = around.replace(b"%s", content)
+    assert read_openssh(Secret(given)).openssh().reveal() == content
+
+
+def test_a_key_with_other_line_ends_is_read(key: HostKey) -> None:
+    content = key.openssh().reveal()
+    assert read_openssh(Secret(content.replace(b"\n", b"\r\n"))).openssh().reveal() == content
+
+
+KEYS = [drawn(kind) for kind in Kind]
+
+
+@given(st.sampled_from(KEYS), st.data())
+def test_a_damaged_key_is_refused_or_another_key_but_no_accident(made: HostKey, data: st.DataObject) -> None:
+    begin, *middle, end = made.openssh().reveal().splitlines()
+    content = bytearray(base64.b64decode(b"".join(middle)))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    kept = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    try:
+        read_openssh(Secret(b"\n".join([begin, base64.b64encode(kept), end, b""])))
+    except ContentMalformed as error:
+        assert error.what
