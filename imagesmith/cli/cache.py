@@ -128,7 +128,7 @@ def update_command(
         _tell(outcome)
     for failure in outcome.failures[1:]:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {failure}", err=True)
-        if failure.hint:
+        if failure.hint not in ("", outcome.failures[0].hint):  # that is told at the end
             click.echo(f"       {click.style('what to do:', bold=True)} {failure.hint}", err=True)
     for failure in outcome.failures[:1]:
         raise failure

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, Noted, unheard
+from imagesmith.formats.indexes.newest import file_name
 from imagesmith.sources.fetch import PATIENT, Patience, fetch_small
 from imagesmith.sources.shown import shown
 from imagesmith.units import MiB
@@ -49,6 +50,7 @@ class Asking:
             raise self._failures[url]
         if url not in self._bodies:
             self.asked[_server(url)] += 1
+            self._listener(Noted(f"asking {_server(url)} for {file_name(url) or 'its index'}"))
             try:
                 self._bodies[url] = fetch_small(url, limit=_LARGEST, patience=self._patience)
             except ImagesmithError as error:

@@ -17,6 +17,7 @@ from imagesmith.workflow.target import (
     catalogue_here,
     catalogue_near,
     inventory_of,
+    looks_like_path,
 )
 
 Bases = tuple[tuple[Board, Base], ...]
@@ -26,18 +27,27 @@ def several(choice: TargetChoice) -> Bases | None:
     """The bases that are meant when no node and no profile is named; None when one is.
 
     A board means its bases; no TARGET the bases of the inventory's nodes, else those of every board; `--base` keeps
-    those of that name. Raises UsageError for a base that none of the boards has.
+    those of that name. Raises UsageError for a base that none of the boards has, and for a TARGET that is nothing.
     """
     cluster = inventory_of(choice)
     catalogue = catalogue_near(choice.cluster.parent) if choice.cluster else catalogue_here()
     if choice.target:
         named = (cluster and cluster.node(choice.target)) or choice.target in catalogue.profiles
-        if named or choice.target not in catalogue.boards:
+        if named or looks_like_path(choice.target):
             return None
+        if choice.target not in catalogue.boards:
+            raise _unknown(choice.target, [node.name for node in cluster.nodes] if cluster else [], catalogue)
         return _named(choice.base, _of_boards([catalogue.boards[choice.target]]))
     if cluster:
         return _unlike((found.profile.board, found.base) for found in all_wanted(choice))
     return _named(choice.base, _of_boards(_boards(catalogue)))
+
+
+def _unknown(target: str, nodes: Iterable[str], catalogue: Catalogue) -> UsageError:
+    known = {"boards": sorted(catalogue.boards), "nodes": list(nodes), "profiles": sorted(catalogue.profiles)}
+    near = did_you_mean(target, [name for listed in known.values() for name in listed])
+    listing = "; ".join(f"{what}: {', '.join(listed)}" for what, listed in known.items() if listed)
+    return UsageError(f"there is no board, node or profile {target[:80]!r}{near}", hint=listing)
 
 
 def _boards(catalogue: Catalogue) -> list[Board]:

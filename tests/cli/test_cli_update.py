@@ -92,7 +92,8 @@ def place(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Pl
 
 def test_every_node_of_the_inventory_is_updated_and_told(place: Place, run: Callable[..., Told]) -> None:
     done = run("update")
-    assert (done.code, done.err) == (0, "")
+    server = place.server.url("").removeprefix("https://")
+    assert (done.code, done.err) == (0, "".join(f"  asking {server} for {name}.json\n" for name in ("one", "two")))
     assert place.versions() == {"qemu-x86/one": "2026-10-06", "qemu-x86/two": "2026-10-06"}
     assert "qemu-x86/one\n  + url" in done.out
     assert f"  + digest         {place.digest('one', '2026-10-06')}\n" in done.out
@@ -177,7 +178,7 @@ def test_a_rollback_is_refused_and_can_be_allowed_by_name(place: Place, run: Cal
 def test_scripts_get_the_changes_and_the_failures(place: Place, run: Callable[..., Told]) -> None:
     place.server.on("/one.json", lambda request: request.send_error(404))
     done = run("update", "--json")
-    result, error = (json.loads(line) for line in done.out.splitlines())
+    result, error = (json.loads(line) for line in done.out.splitlines()[-2:])
     changes = result["result"]["changes"]
     assert {"base": "qemu-x86/two", "name": "version", "before": "nothing", "after": "2026-10-06"} in changes
     assert [failure["exit_code"] for failure in result["result"]["failures"]] == [3] == [error["error"]["exit_code"]]

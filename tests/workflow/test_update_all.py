@@ -13,7 +13,7 @@ from publishers.fixtures import signer
 from publishers.houses import Key
 from publishers.signing import Signer
 
-from imagesmith.errors import DigestMismatch, DocumentInvalid, SourceUnreachable
+from imagesmith.errors import DigestMismatch, DocumentInvalid, SourceUnreachable, UsageError
 from imagesmith.model import Base, Board, Digest, HttpSource
 from imagesmith.sources import lock
 from imagesmith.sources.cache import Cache
@@ -241,6 +241,13 @@ def test_a_board_means_its_bases() -> None:
 
 def test_a_profile_means_itself() -> None:
     assert names(TargetChoice("rpi4-worker", no_cluster=True)) is None
+
+
+def test_what_is_nothing_is_told_with_all_that_it_could_be() -> None:
+    with pytest.raises(UsageError, match="no board, node or profile 'rpi5'; did you mean 'rpi") as caught:
+        names(TargetChoice("rpi5", no_cluster=True))
+    assert "boards: bananapi-m5, " in caught.value.hint
+    assert "profiles: bananapi-m5-worker, " in caught.value.hint
 
 
 def test_nothing_named_means_the_inventorys_nodes(tmp_path: Path) -> None:
