@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from identity.by_openssl import Openssl
 from identity.drawing import cluster, elliptic, kept, laid_out, said, uppers
 
 import imagesmith
@@ -192,9 +193,15 @@ def test_what_was_made_passes_the_check(found: Authorities) -> None:
     authorities.check(found)
 
 
-def test_what_openssl_made_passes_the_check(found: Authorities, tmp_path: Path) -> None:
+def test_what_k3s_s_own_script_lays_out_passes_the_check(tmp_path: Path) -> None:
+    openssl = Openssl(tmp_path)
+    root, middle = openssl.make("root", rsa=True), openssl.make("middle", "root", rsa=True)
+    leaves = {}
+    for ca in Ca:
+        bundle = openssl.make(ca.name, "middle") + middle + root
+        leaves[ca] = Authority(bundle, Secret((tmp_path / f"{ca.name}.key").read_bytes()))
     service = said("openssl", "genrsa", "-traditional", "2048").encode()
-    authorities.check(replace(found, service_key=Secret(service)))
+    authorities.check(Authorities(leaves, Secret(service)))
 
 
 def broken(found: Authorities, **changes: object) -> ContentMalformed:

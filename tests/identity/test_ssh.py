@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
+import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,3 +224,52 @@ def test_a_damaged_key_is_refused_or_another_key_but_no_accident(made: HostKey, 
         read_openssh(Secret(b"\n".join([begin, base64.b64encode(kept), end, b""])))
     except ContentMalformed as error:
         assert error.what
+
+
+@pytest.fixture
+def dropbear(key: HostKey, tmp_path: Path) -> Iterator[int]:
+    """The port of a real Dropbear with the key as its only one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host = written(tmp_path / "host", key.dropbear())
+    program = shutil.which("dropbear", path=f"{os.environ['PATH']}:/usr/sbin")
+    words = [program, "-F", "-E", "-P", tmp_path / "pid", "-p", f"127.0.0.1:{port}", "-r", host]
+    server = subprocess.Popen([str(word) for word in words], stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    try:
+        yield answering(port)
+    finally:
+        patience = time.monotonic() + 5
+        while children.read_text() and time.monotonic() < patience:
+            time.sleep(0.02)  # it has one for each connection, which nobody but it waits for
+        server.kill()
+        server.wait()
+
+
+def answering(port: int) -> int:
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return port
+        time.sleep(0.05)
+    raise AssertionError("Dropbear did not start")
+
+
+def login(port: int, known: Path) -> str:
+    """What ssh says, which has nothing to log in with, and may not ask."""
+    options = [
+        *("BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=none"),
+        *("IdentitiesOnly=yes", "IdentityFile=none"),
+    ]
+    words = ["ssh", "-F", "none", "-p", str(port), *(word for option in options for word in ("-o", option))]
+    return subprocess.run([*words, "nobody@127.0.0.1", "true"], capture_output=True, text=True, check=False).stderr
+
+
+def test_ssh_believes_a_dropbear_by_the_lines_made_beforehand(key: HostKey, dropbear: int, tmp_path: Path) -> None:
+    told = login(dropbear, written(tmp_path / "known", known_hosts([key], ["127.0.0.1"], dropbear)))
+    assert "Permission denied (publickey" in told
+    assert "verification failed" not in told
+
+
+def test_ssh_does_not_believe_a_dropbear_with_another_key(key: HostKey, dropbear: int, tmp_path: Path) -> None:
+    lines = known_hosts([drawn(key.kind)], ["127.0.0.1"], dropbear)
+    assert "Host key verification failed" in login(dropbear, written(tmp_path / "known", lines))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from identity.by_openssl import Openssl
 from identity.drawing import cluster, said
 
 from imagesmith.errors import ContentMalformed
@@ -19,40 +20,6 @@ from imagesmith.secret import Secret
 
 PASSWORD = "c0ffee" * 8
 HASH = "0f" * 32
-EXTENSIONS = """\
-subjectKeyIdentifier = hash
-{aki}
-basicConstraints = critical, CA:true{path}
-keyUsage = critical, digitalSignature, keyEncipherment, keyCertSign
-{more}
-"""
-
-
-class Openssl:
-    """Authorities made by openssl alone, one after the other."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def make(self, name: str, above: str = "", *, aki: bool = True, path: str = "", more: str = "") -> bytes:
-        """The PEM of an authority signed by the one called `above`, or by itself."""
-        here = self.folder
-        said("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", here / f"{name}.key")
-        said("openssl", "req", "-new", "-subj", f"/CN={name}", "-key", here / f"{name}.key", "-out", here / "csr")
-        line = "authorityKeyIdentifier = keyid:always" if aki else "authorityKeyIdentifier = none"
-        (here / "ext").write_text(EXTENSIONS.format(aki=line, path=path, more=more))
-        signer = ["-CA", here / f"{above}.pem", "-CAkey", here / f"{above}.key"] if above else []
-        signer = signer or ["-signkey", here / f"{name}.key"]
-        said(
-            *("openssl", "x509", "-req", "-in", here / "csr", "-days", "3700", "-out", here / f"{name}.pem"),
-            *("-extfile", here / "ext", "-set_serial", "7", *signer),
-        )
-        return (here / f"{name}.pem").read_bytes()
-
-    def der_digest(self, name: str) -> str:
-        der = self.folder / "der"
-        said("openssl", "x509", "-in", self.folder / f"{name}.pem", "-outform", "DER", "-out", der)
-        return said("sha256sum", der).split()[0]
 
 
 @pytest.fixture
@@ -78,6 +45,11 @@ def test_whitespace_around_one_certificate_makes_another_hash(openssl: Openssl, 
 def test_the_hash_of_a_bundle_is_that_of_its_root_s_der(openssl: Openssl) -> None:
     root, middle, leaf = openssl.make("root"), openssl.make("middle", "root"), openssl.make("leaf", "middle")
     assert tokens.ca_hash(leaf + middle + root) == openssl.der_digest("root")
+
+
+def test_a_root_with_an_rsa_key_as_k3s_s_script_makes_it_has_the_hash_of_its_der(openssl: Openssl) -> None:
+    root, middle = openssl.make("root", rsa=True), openssl.make("middle", "root", rsa=True)
+    assert tokens.ca_hash(openssl.make("leaf", "middle") + middle + root) == openssl.der_digest("root")
 
 
 def test_whitespace_and_order_above_the_first_change_nothing_in_a_bundle(openssl: Openssl) -> None:
