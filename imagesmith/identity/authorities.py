@@ -6,8 +6,8 @@
 Called by `vault` (which draws and seals) and `workflow` (the founding server's files, the kubeconfig). Touches nothing.
 Who may hold which key is in the types. `VaultKey` is a root's or an intermediate's: it signs, it is sealed, and it has
 no way to become a `Secret`, which is what files of nodes are made of. `Authorities` is what a founding server gets and
-holds neither. The root's certificate is in every bundle, and its digest is in every token (`identity.tokens`): keep
-the certificates that were made, don't make them again.
+holds neither. The root's certificate is in every bundle, and its digest is in every token (`identity.tokens`): of the
+same key, serial number and time it is the same to the byte, today and with later releases, and a test pins that down.
 
 Source: contrib/util/generate-custom-ca-certs.sh and docs/cli/certificate.md of k3s. Its root and intermediate have RSA
 keys of 4096 bits; here they are on P-256 like the five below them, and drawn in a thousandth of the time.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from cryptography.exceptions import InvalidSignature
@@ -55,9 +56,13 @@ class VaultKey:
         self._key = key
 
     @classmethod
-    def read(cls, sealed: bytes, where: str = "") -> VaultKey:
-        """The way back from `to_seal`. Raises ContentMalformed."""
-        return cls(certificates.read_key(sealed, where))
+    def read(cls, unsealed: Secret, where: str = "") -> VaultKey:
+        """Of PEM, as it comes out of the vault. Raises ContentMalformed."""
+        return cls(certificates.read_key(unsealed, where))
+
+    def drawn(self, not_before: datetime) -> Drawn[VaultKey]:
+        """With the serial number that comes from key and time, see `certificates.serial_of`."""
+        return Drawn(self, certificates.serial_of(self._key, not_before), not_before)
 
     def to_seal(self) -> bytes:
         """PEM (PKCS#8), for the vault to encrypt. Nobody else calls this; a test of the whole package sees to it."""
@@ -89,7 +94,7 @@ class Authority:
     """PEM (SEC 1), of its own certificate."""
 
     def issuer(self) -> Issuer:
-        return Issuer(certificates.read(self.bundle)[0], certificates.read_key(self.key.reveal()))
+        return Issuer(certificates.read(self.bundle)[0], certificates.read_key(self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ def check(found: Authorities) -> None:
         if ca not in found.leaves:
             raise ContentMalformed("this file is missing", where=f"{ca}.crt", hint="k3s wants it even without etcd")
         chain = certificates.read(found.leaves[ca].bundle, f"{ca}.crt")
-        key = certificates.read_key(found.leaves[ca].key.reveal(), f"{ca}.key")
+        key = certificates.read_key(found.leaves[ca].key, f"{ca}.key")
         if key.public_key() != chain[0].public_key():
             hint = f"its first certificate has another public key; both files come from one run, with {ca}.key"
             raise ContentMalformed("the certificate is not that of the key", where=f"{ca}.crt", hint=hint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Drawn(Generic[Key]):
 
     key: Key
     serial: int
-    """Random, of 64 bits or more; no two of an authority are the same."""
+    """No two of an authority are the same. Drawn, 64 bits or more, or that of `serial_of`."""
     not_before: datetime
     """Whole seconds, with a time zone. A clock behind it finds the certificate not yet valid."""
 
@@ -50,6 +51,16 @@ class Drawn(Generic[Key]):
             raise ValueError("a serial number is above 0 and has 20 bytes at most")
         if self.not_before.tzinfo is None or self.not_before.microsecond:
             raise ValueError("a certificate begins at a whole second, in a known time zone")
+
+
+def serial_of(key: ec.EllipticCurvePrivateKey, not_before: datetime) -> int:
+    """A serial number that comes from the key and the time, for who keeps these two and no number.
+
+    127 bits of a digest: two are the same where key and time are, and then the certificate is too.
+    """
+    public = key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashlib.sha256(public + int(not_before.timestamp()).to_bytes(8, "big")).digest()
+    return int.from_bytes(digest[:16], "big") >> 1 or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +116,10 @@ def key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Secret:
     return Secret(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption()))
 
 
-def read_key(content: bytes, where: str = "") -> ec.EllipticCurvePrivateKey:
+def read_key(content: Secret, where: str = "") -> ec.EllipticCurvePrivateKey:
     """An elliptic key from PEM, traditional or PKCS#8. Raises ContentMalformed, and never shows what it read."""
     try:
-        key = form.load_pem_private_key(content, password=None)
+        key = form.load_pem_private_key(content.reveal(), password=None)
     except (ValueError, TypeError) as error:
         hint = "it is PEM, unencrypted; openssl ec -in FILE takes a passphrase off"
         raise ContentMalformed("this is no private key that can be read", where=where, hint=hint) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from identity.by_openssl import Openssl
 from identity.drawing import cluster, elliptic, kept, laid_out, said, uppers
 
@@ -122,6 +122,14 @@ def test_the_same_draw_gives_the_same_bytes() -> None:
     assert made() == made()
 
 
+def test_a_root_is_the_same_to_the_byte_with_every_release(tmp_path: Path) -> None:
+    """Every token carries its digest: were this one another, nodes built after it could not join those built before."""
+    key = VaultKey(ec.derive_private_key(0xC0FFEE, ec.SECP256R1()))
+    upper = authorities.root(key.drawn(BEGIN))
+    (tmp_path / "root.pem").write_bytes(upper.chain)
+    assert Openssl(tmp_path).der_digest("root") == "9ceb0eae72f075fd334c3b05aa0b3f2158f062a86068d94a294759c692748e1b"
+
+
 def test_a_new_intermediate_keeps_the_root(tmp_path: Path) -> None:
     root, _ = uppers()
     bundles = [authorities.leaf(Ca.SERVER, elliptic(), authorities.intermediate(kept(), root)).bundle for _ in "ab"]
@@ -157,7 +165,7 @@ def test_a_vault_key_is_no_secret_and_shows_nothing() -> None:
 
 def test_a_vault_key_comes_back_from_what_was_sealed() -> None:
     key = kept().key
-    assert VaultKey.read(key.to_seal()).to_seal() == key.to_seal()
+    assert VaultKey.read(Secret(key.to_seal())).to_seal() == key.to_seal()
 
 
 def test_only_the_vault_turns_a_vault_key_into_bytes() -> None:

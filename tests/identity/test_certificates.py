@@ -11,6 +11,7 @@ from identity.drawing import NOW, elliptic, said
 from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.identity import certificates
 from imagesmith.identity.certificates import Drawn, Issuer
+from imagesmith.secret import Secret
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -95,11 +96,25 @@ def test_which_certificate_is_damaged_is_told() -> None:
 
 def test_a_key_that_is_no_elliptic_one_is_refused() -> None:
     with pytest.raises(ContentMalformed, match="elliptic"):
-        certificates.read_key(said("openssl", "genrsa", "1024").encode())
+        certificates.read_key(Secret(said("openssl", "genrsa", "1024").encode()))
 
 
 def test_a_key_with_a_passphrase_is_refused_with_the_way_out() -> None:
     locked = said("openssl", "ec", "-aes128", "-passout", "pass:long", given=certificates.key_pem(KEY).reveal())
     with pytest.raises(ContentMalformed) as caught:
-        certificates.read_key(locked.encode())
+        certificates.read_key(Secret(locked.encode()))
     assert "passphrase" in caught.value.hint
+
+
+def test_a_serial_number_of_key_and_time_is_another_for_another_of_them() -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    moments = (NOW, NOW + timedelta(seconds=1))
+    serials = {certificates.serial_of(key, moment) for key in (KEY, other) for moment in moments}
+    assert len(serials) == 4
+    assert all(0 < serial < 1 << 127 for serial in serials)
+    assert certificates.serial_of(KEY, NOW) in serials
+
+
+def test_a_serial_number_is_the_same_wherever_the_clock_is_read() -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=-7)))
+    assert certificates.serial_of(KEY, there) == certificates.serial_of(KEY, NOW)
