@@ -1,6 +1,6 @@
 """The fixtures of everybody who needs a publisher: a server on loopback, a maker of keys, a key that publishes.
 
-A folder's conftest.py takes those it wants: `from publishers.fixtures import listening, publisher, server, signer`.
+A conftest.py takes those it wants: `from publishers.fixtures import key, listening, publisher, server, signer`.
 Where things lie on a server, and how they are signed, is in `publishers.houses`.
 """
 
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from publishers.houses import Key
 from publishers.server import Server
 from publishers.signing import Signer
 
@@ -47,3 +48,9 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
 def publisher(signer: Signer) -> str:
     """The fingerprint of the key that publishes."""
     return signer.make("publisher")
+
+
+@pytest.fixture
+def key(signer: Signer, publisher: str) -> Key:
+    """The publisher's key, with the maker of keys."""
+    return Key(signer, publisher)

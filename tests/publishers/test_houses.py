@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,6 @@ import pytest
 from publishers import houses
 from publishers.houses import Key, Release
 from publishers.server import Server
-from publishers.signing import Signer
 
 from imagesmith.errors import DigestMismatch, SignatureInvalid
 from imagesmith.formats.checksums import digest_for
@@ -28,16 +26,6 @@ Lays = Callable[[bytes, Key], Release]
 
 def debian(packed: bytes, _: Key) -> Release:
     return houses.debian(packed)
-
-
-@pytest.fixture
-def key(signer: Signer, publisher: str) -> Key:
-    return Key(signer, publisher)
-
-
-@pytest.fixture
-def packed(image: bytes) -> bytes:
-    return lzma.compress(image, preset=0)
 
 
 def get(source: HttpSource, cache: Cache, key: Key) -> ObtainedBase:

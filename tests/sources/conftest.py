@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 import random
 from pathlib import Path
 
 import pytest
-from publishers.fixtures import listening, publisher, server, signer
+from publishers.fixtures import key, listening, publisher, server, signer
 
 from imagesmith.sources.cache import Cache
 
-__all__ = ["cache", "image", "listening", "publisher", "server", "signer"]
+__all__ = ["cache", "image", "key", "listening", "packed", "publisher", "server", "signer"]
 
 
 @pytest.fixture
@@ -30,3 +31,9 @@ def image() -> bytes:
     out[0:3] = b"\xeb\x63\x90"
     out[510:512] = b"\x55\xaa"
     return bytes(out)
+
+
+@pytest.fixture
+def packed(image: bytes) -> bytes:
+    """The image as xz."""
+    return lzma.compress(image, preset=0)

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 from publishers import houses, indexes
-from publishers.fixtures import listening, publisher, server, signer
 from publishers.houses import Key, Release
 from publishers.server import Request, Server
-from publishers.signing import Signer
 
 from imagesmith.errors import ContentMalformed, ImagesmithError, SignatureInvalid, SourceUnreachable
 from imagesmith.events import unheard
@@ -25,19 +23,12 @@ from imagesmith.sources.fetch import Patience
 from imagesmith.sources.keys import Keys
 from imagesmith.sources.lock import NO_ENTRY, LockEntry
 
-__all__ = ["listening", "publisher", "server", "signer"]
-
 QUICK = Patience(attempts=2, pause_s=0.01, connect_s=2, stall_s=0.5)
 RAW = b"\xeb\x63\x90" + bytes(range(256)) * 40
 PACKED = lzma.compress(RAW, preset=0)
 UBUNTU = {"file": "ubuntu-24.04*-server-cloudimg-amd64.img", "dated": "../release-{serial}/"}
 DEBIAN = {"file": "debian-13-generic-arm64.raw", "dated": "../{serial}/debian-13-generic-arm64-{serial}.raw"}
 TODAY = "2026-11-23"
-
-
-@pytest.fixture
-def key(signer: Signer, publisher: str) -> Key:
-    return Key(signer, publisher)
 
 
 @pytest.fixture(autouse=True)

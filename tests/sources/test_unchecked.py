@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from publishers import houses
-from publishers.fixtures import listening, publisher, server, signer
 from publishers.houses import Key, Release
 from publishers.server import Server
-from publishers.signing import Signer
 
 from imagesmith.errors import DigestMismatch, SignatureInvalid, SourceUnreachable
 from imagesmith.model import Base, Digest, HttpSource, ObtainedBase
@@ -20,20 +17,8 @@ from imagesmith.sources.cache import Cache
 from imagesmith.sources.fetch import Patience
 from imagesmith.sources.obtain import in_cache, obtain_http
 
-__all__ = ["listening", "publisher", "server", "signer"]
-
 Lays = Callable[[bytes, Key], Release]
 QUICK = Patience(attempts=1, pause_s=0.01, connect_s=2, stall_s=0.5, away_s=0)
-
-
-@pytest.fixture
-def key(signer: Signer, publisher: str) -> Key:
-    return Key(signer, publisher)
-
-
-@pytest.fixture
-def packed(image: bytes) -> bytes:
-    return lzma.compress(image, preset=0)
 
 
 def source_of(release: Release, server: Server, key: Key, digest: Digest) -> HttpSource:
