@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 FILE = "file:"
-"""What the names of secrets begin with that lie in files; a vault's will begin otherwise."""
+VAULT = "vault:"
+"""What the names of secrets begin with: those that lie in files, and those that lie in an inventory's vault."""
 
 
 class Secret:
@@ -42,13 +43,16 @@ class SecretRef:
     """The name of a secret, as a plan carries it; `workflow.secrets` turns it into a Secret."""
 
     name: str
-    """Kind and what it is called there: `file:admin.hash`."""
+    """Kind and what it is called there: `file:admin.hash`, `vault:nodes/node-1/host-key.ed25519`."""
     written: Written = field(default=Written(), compare=False)
-    """For complaints, and for finding the file: its name is relative to the document's. No part of a plan."""
+    """For complaints, and for finding it: a file's name is relative to the document's, a vault's secret lies in the
+    vault's folder, which `written.file` is then. No part of a plan."""
 
     @property
     def shown(self) -> str:
         """The secret in words: `the file admin.hash`."""
+        if self.name.startswith(VAULT):
+            return f"the vault's {self.name.removeprefix(VAULT)}"
         return f"the file {self.name.removeprefix(FILE)}" if self.name.startswith(FILE) else self.name
 
 

@@ -15,19 +15,24 @@ from imagesmith.cli.options import (
     source_date_epoch,
     target_argument,
     target_options,
+    vault_key_option,
+    vault_option,
 )
+from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.formats.canonical import to_plain
-from imagesmith.model import Image
+from imagesmith.model import BuildPlan, Image
 from imagesmith.sources.cache import Cache
 from imagesmith.units import show_size
 from imagesmith.workflow.bases import Bases, obtain
 from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
+from imagesmith.workflow.sealed import host_keys_of, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
+from imagesmith.workflow.vault import Opening, draw_missing, names_for
 
 _OUTPUT = Path("out")
 
@@ -69,6 +74,8 @@ def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_j
               help="Where images go, one folder each.")  # fmt: skip
 @click.option("--compress", type=click.Choice(["zst", "xz", "none"]), default="zst", show_default=True,
               help="Of the copy beside the raw image.")  # fmt: skip
+@vault_option
+@vault_key_option
 @_insecure_option
 @json_option
 @click.pass_context
@@ -78,6 +85,8 @@ def build_command(
     everything: bool,
     output: Path,
     compress: Compression,
+    vault: Path | None,
+    vault_key: Path | None,
     insecure: bool,
     as_json: bool,
 ) -> None:
@@ -94,15 +103,16 @@ def build_command(
     """
     if bool(choice.target) == everything:
         raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith build -h")
+    choice = replace(choice, vault=vault)
     targets = all_wanted(choice) if everything else (wanted(choice),)
     options = BuildOptions(output, compress, source_date_epoch())
     listener, images = listener_for(ctx), list[Image]()
-    plans = [plan(one, lock_file(choice), epoch=options.epoch) for one in targets]
+    plans = _plans(choice, targets, options.epoch)
     # Of all of them, before the first base is fetched for hours.
-    open_secrets(plans, listener)
+    open_secret = open_secrets(plans, listener, Opening(passphrase_asker(as_json), vault_key, listener))
     with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
         for build_plan in plans:
-            images.append(build(build_plan, options, bases, listener))
+            images.append(build(build_plan, options, bases, listener, open_secret))
             # After each, so that what was made is known although a later one fails.
             record_build(output, images, targets=_typed(choice, targets), options=remembered(choice, options.epoch))
     if as_json:
@@ -111,6 +121,14 @@ def build_command(
     for image in images:
         click.echo(f"{image.path}  {show_size(image.size)}  {image.digest}")
     click.echo(f"next: {_next(targets, output)}")
+
+
+def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> list[BuildPlan]:
+    """Where there is a vault, what the nodes have in it is drawn now, unless it was."""
+    vault, nodes = vault_of(choice), [one.node.name for one in targets]
+    if vault:
+        draw_missing(vault, names_for(nodes, cluster=False))
+    return [plan(one, lock_file(choice), epoch=epoch, host_keys=host_keys_of(vault, one.node.name)) for one in targets]
 
 
 def _next(targets: tuple[Wanted, ...], output: Path) -> str:

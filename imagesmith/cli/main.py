@@ -37,6 +37,8 @@ _COMMANDS = {
     "wipe": ("cards:wipe_command", "Blank a card's tables, or all of it."),
     "boot": ("boot:boot_command", "Boot an image in QEMU and check its promises."),
     "selftest": ("selftest:selftest_command", "Prove a board's base image end to end."),
+    "vault": ("vault:vault_group", "Keep keys and passwords, drawn once and sealed."),
+    "known-hosts": ("vault:known_hosts_command", "Print the nodes' host keys for ~/.ssh/known_hosts."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
     "update": ("cache:update_command", "Look for newer base images and lock them."),
     "doctor": ("doctor:doctor_command", "Check this machine for the tools that are needed."),

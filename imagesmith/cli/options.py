@@ -22,6 +22,13 @@ built_option = click.option(
     "--output", "output_dir", metavar="DIR", default="out", show_default=True,
     type=click.Path(path_type=Path), help="Where images were built.",
 )  # fmt: skip
+vault_option = click.option(
+    "--vault", metavar="DIR", type=click.Path(path_type=Path),
+    help="The vault; else the one beside the inventory, when there is one.",
+)  # fmt: skip
+vault_key_option = click.option(
+    "--vault-key", metavar="FILE", type=click.Path(path_type=Path), help="The age key that opens the vault."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 
 

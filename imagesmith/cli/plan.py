@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from imagesmith.cli.options import answer, complete_target, json_option, source_date_epoch, target_options
+from imagesmith.cli.options import answer, complete_target, json_option, source_date_epoch, target_options, vault_option
 from imagesmith.errors import UsageError
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import Profile
@@ -19,6 +20,7 @@ from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.pinned import pinned
 from imagesmith.workflow.planned import LOCK, lock_file, plan
+from imagesmith.workflow.sealed import host_keys_of, not_drawn, vault_of
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
@@ -102,8 +104,9 @@ def show_command(context: click.Context, name: str, as_json: bool) -> None:
 @click.argument("target", metavar="[TARGET]", required=False, shell_complete=complete_target)
 @target_options
 @click.option("--all", "everything", is_flag=True, help="Every node of the inventory, a line each.")
+@vault_option
 @json_option
-def plan_command(choice: TargetChoice, everything: bool, as_json: bool) -> None:
+def plan_command(choice: TargetChoice, everything: bool, vault: Path | None, as_json: bool) -> None:
     """Tell what a build would do, without doing any of it.
 
     TARGET is a node of the inventory, a profile's name, or a profile's file.
@@ -117,9 +120,13 @@ def plan_command(choice: TargetChoice, everything: bool, as_json: bool) -> None:
     """
     if bool(choice.target) == everything:
         raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith plan -h")
-    epoch, lock_path = source_date_epoch(), lock_file(choice)
+    choice = replace(choice, vault=vault)
+    epoch, lock_path, vault = source_date_epoch(), lock_file(choice), vault_of(choice)
     targets = all_wanted(choice) if everything else (wanted(choice),)
-    plans = [plan(one, lock_path, epoch=epoch) for one in targets]
+    plans = [plan(one, lock_path, epoch=epoch, host_keys=host_keys_of(vault, one.node.name)) for one in targets]
+    if vault and (missing := not_drawn(vault, [one.node.name for one in targets])):
+        names = ", ".join(missing)
+        click.echo(f"{vault} has no host keys for {names} yet: build draws them, and the plan then has them", err=True)
     cached = {one.name for one in plans if base_in_cache(one, Cache.default())}
     pins = [pinned(one.profile.board.name, one.base, lock_path) for one in targets]
     facts = [

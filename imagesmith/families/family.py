@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imagesmith.families.findings import Clue, Findings
-from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Promise
+from imagesmith.model import Base, Documents, Edit, Materials, Node, Profile, Promise, SealedHostKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Given:
     base: Base
     documents: Documents
     materials: Materials
+    host_keys: tuple[SealedHostKey, ...] = ()
+    """What a vault keeps for the node; empty = it makes its own."""
 
 
 class Family(Protocol):

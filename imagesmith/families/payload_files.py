@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from imagesmith.families.family import Given
 from imagesmith.model import (
     Documents,
@@ -14,6 +16,7 @@ from imagesmith.model import (
     PartitionRole,
     PutFile,
     Remove,
+    SealedHostKey,
 )
 from imagesmith.secret import PasswordHash, SecretText
 
@@ -61,7 +64,18 @@ def scripts_and_units(given: Given) -> tuple[Edit, ...]:
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
         # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
         PutFile("root", "/usr/lib/clock-epoch", b""),
+        *host_keys(given.host_keys),
     ]
+    return tuple(edits)
+
+
+def host_keys(keys: Iterable[SealedHostKey]) -> tuple[Edit, ...]:
+    """SSH host keys as sshd looks for them. Each family sees to it that its first boot leaves them alone."""
+    edits: list[Edit] = []
+    for key in keys:
+        path = f"/etc/ssh/ssh_host_{key.kind}_key"
+        edits.append(PutFile("root", path, key.private, 0o600))
+        edits.append(PutFile("root", f"{path}.pub", f"{key.public}\n".encode()))
     return tuple(edits)
 
 
@@ -91,11 +105,12 @@ def cloud_init(given: Given, settings: str) -> tuple[Edit, ...]:
 
     `settings` is the path for cloud-init's settings, to be read after the image's own.
     """
+    files = given.materials.files
     return (
         *no_identity(),
         MakeDir("root", SEED, 0o700),
         *seed(given.documents),
-        PutFile("root", settings, given.materials.files["cloud-init/cloud.cfg"]),
+        PutFile("root", settings, files[f"cloud-init/{'kept-keys' if given.host_keys else 'cloud'}.cfg"]),
     )
 
 

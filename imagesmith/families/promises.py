@@ -29,7 +29,7 @@ def first_boot_promises(given: Given) -> tuple[Promise, ...]:
         Promise("clock_ok", "equals", "yes", "the clock is never before the image was made"),
         Promise("root_grown", "equals", "yes", "the root file system fills the disk"),
         Promise("machine_id", "present", "", "the node has an identity of its own"),
-        Promise("host_key.ed25519", "present", "", "the node has host keys of its own"),
+        _host_key(given),
         Promise("memory_cgroup", "equals", "yes", "k3s needs the memory controller"),
         Promise("unit.imagesmith-firstboot.service", "equals", "active", "the first boot came to its end"),
         Promise("unit.ssh.service", "equals", "active", "the node is reached by SSH"),
@@ -44,6 +44,13 @@ def first_boot_promises(given: Given) -> tuple[Promise, ...]:
         servers = " ".join(node.settings.time_servers)
         promises.append(Promise("time_servers", "equals", servers, "the clock is kept by these servers"))
     return tuple(promises)
+
+
+def _host_key(given: Given) -> Promise:
+    kept = next((key for key in given.host_keys if key.kind == "ed25519"), None)
+    if kept:
+        return Promise("host_key.ed25519", "equals", kept.fingerprint, "the node has the host key that the vault keeps")
+    return Promise("host_key.ed25519", "present", "", "the node has host keys of its own")
 
 
 def _card_life(node: Node) -> list[Promise]:

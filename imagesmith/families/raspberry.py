@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from imagesmith.families import kernel_line
+from imagesmith.families.family import Given
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import cgroup_words, enabled, masked
 from imagesmith.model import Edit, EnsureLine, EnsureToken, Link, PutFile, Remove, Settings
@@ -33,6 +34,13 @@ FACTS: Mapping[str, str] = {
 """`ssh`: the file that turns SSH on. `serial`: console= of the serial port. `wizard`: the unit that asks for a user's
 name and password on the screen. `account`: the user that comes with the image. `sudoers`: what makes that one root."""
 
+KEY_MAKER = "regenerate_ssh_host_keys"
+_KEY_SCRIPT = f"/usr/lib/raspberrypi-sys-mods/{KEY_MAKER}"
+_NO_NEW_KEYS = b"""\
+#!/bin/sh
+# This node's host keys came with its image and are known already: none is removed, none is made.
+exit 0
+"""
 _GETTY = "/etc/systemd/system/getty.target.wants/getty@tty1.service"
 CLOSED = "/etc/imagesmith/closed-accounts"
 
@@ -74,6 +82,16 @@ def no_questions(facts: Mapping[str, str]) -> tuple[Edit, ...]:
         Remove("root", facts["sudoers"]),
         PutFile("root", CLOSED, f"{facts['account']}\n".encode()),
     )
+
+
+def kept_keys(given: Given) -> tuple[Edit, ...]:
+    """Where a vault keeps the host keys: what makes them anew at the first start, by script or by unit, does nothing.
+
+    The older first boot calls the script itself, so that the unit is not all.
+    """
+    if not given.host_keys:
+        return ()
+    return (PutFile("root", _KEY_SCRIPT, _NO_NEW_KEYS, 0o755), masked(f"{KEY_MAKER}.service"))
 
 
 def _serial(facts: Mapping[str, str]) -> tuple[Edit, ...]:

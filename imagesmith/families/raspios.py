@@ -11,6 +11,8 @@ from imagesmith.families.payload_files import locale_source, scripts_and_units, 
 from imagesmith.families.promises import cloud_init_promises, first_boot_promises
 from imagesmith.model import Base, Edit, Promise, PutFile
 
+CLOUD_CFG = "/etc/cloud/cloud.cfg.d/90-imagesmith.cfg"
+
 
 class RaspiosCloudinit:
     """The image's own first boot stays: it grows the root partition, gives the disk a new id and makes host keys.
@@ -41,11 +43,18 @@ class RaspiosCloudinit:
             *locale_source(settings.locale),
             *wifi.network_manager(given, raspberry.CMDLINE),
             *scripts_and_units(given),
+            *raspberry.kept_keys(given),
+            *_kept_keys(given),
             PutFile("root", facts["swap"], rpi_swap(settings.zram_percent)),
         )
 
     def promises(self, given: Given) -> tuple[Promise, ...]:
         return (*first_boot_promises(given), *cloud_init_promises(given))
+
+
+def _kept_keys(given: Given) -> tuple[Edit, ...]:
+    """The image's settings say so too, as read in 2026; without them cloud-init removes what it did not make."""
+    return (PutFile("root", CLOUD_CFG, b"ssh_deletekeys: false\n"),) if given.host_keys else ()
 
 
 def rpi_swap(percent: int) -> bytes:

@@ -44,6 +44,7 @@ class RaspiosLegacy:
             masked(facts["disk_swap"]),
             *wifi.network_manager(given, raspberry.CMDLINE),
             *scripts_and_units(given),
+            *raspberry.kept_keys(given),
         )
 
     def promises(self, given: Given) -> tuple[Promise, ...]:

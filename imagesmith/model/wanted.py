@@ -111,6 +111,18 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedHostKey:
+    """An SSH host key that a vault keeps for a node: its private half by name, its public half as everybody sees it."""
+
+    kind: str
+    """As in the file's name: `ed25519`, `ecdsa`."""
+    private: SecretRef
+    public: str
+    """One line, without its end."""
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A board in a role, with one base chosen."""
 

@@ -10,15 +10,24 @@ from dataclasses import replace
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import Given
-from imagesmith.model import Base, BuildPlan, Materials, Node, Profile
+from imagesmith.model import Base, BuildPlan, Materials, Node, Profile, SealedHostKey
 from imagesmith.planning.payload import documents
 
 
-def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *, epoch: int = 0) -> BuildPlan:
+def plan_build(
+    profile: Profile,
+    node: Node,
+    base: Base,
+    materials: Materials,
+    *,
+    epoch: int = 0,
+    host_keys: tuple[SealedHostKey, ...] = (),
+) -> BuildPlan:
     """The plan that makes `node` from `base`, which is one of the profile's board, perhaps with a digest from a lock.
 
-    `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. Raises UsageError
-    for a base that the board does not have and for settings that no document can hold.
+    `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. `host_keys` are
+    those that a vault keeps for the node; without them it makes its own. Raises UsageError for a base that the board
+    does not have and for settings that no document can hold.
     """
     if profile.base_named(base.name) is None:
         known = ", ".join(one.name for one in profile.board.bases)
@@ -26,7 +35,7 @@ def plan_build(profile: Profile, node: Node, base: Base, materials: Materials, *
     # Said outright, so that choosing the default by name gives the same plan as not choosing.
     node = replace(node, profile=profile.name, base=base.name)
     family = family_named(base.family)
-    given = Given(node, profile, base, documents(node, profile, materials), materials)
+    given = Given(node, profile, base, documents(node, profile, materials), materials, host_keys)
     return BuildPlan(
         name=node.name,
         node=node,

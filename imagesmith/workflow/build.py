@@ -51,15 +51,22 @@ class BuildOptions:
     """Time that written files bear (SOURCE_DATE_EPOCH); 0 = the base's own."""
 
 
-def build(build_plan: BuildPlan, options: BuildOptions, bases: Bases, listener: Listener) -> Image:
+def build(
+    build_plan: BuildPlan,
+    options: BuildOptions,
+    bases: Bases,
+    listener: Listener,
+    open_secret: OpenSecret | None = None,
+) -> Image:
     """Make the image of a plan and publish it in `options.output`/<name>/.
 
+    `open_secret` gives the plan's secrets where they were opened already, as a vault is once for many plans.
     Raises what its steps raise; then nothing is left there but what was there before.
     """
     name = build_plan.name
     try:
         require_tools(build_plan, options.compress)
-        open_secret = open_secrets((build_plan,))
+        open_secret = open_secret or open_secrets((build_plan,))
         _mind_login(build_plan, listener)
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
         base = bases.of(build_plan)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from imagesmith import resources
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import BuildPlan
+from imagesmith.model import BuildPlan, SealedHostKey
 from imagesmith.planning.build import plan_build
 from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
+from imagesmith.workflow.sealed import host_keys_of, vault_of
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, looks_like_path, wanted
 
 LOCK = "imagesmith.lock"
@@ -32,10 +33,10 @@ def shipped_lock() -> lock.Lock:
     return lock.read(resources.folder("profiles") / LOCK)
 
 
-def plan(found: Wanted, lock_path: Path, *, epoch: int = 0) -> BuildPlan:
+def plan(found: Wanted, lock_path: Path, *, epoch: int = 0, host_keys: tuple[SealedHostKey, ...] = ()) -> BuildPlan:
     """The plan of what is wanted. Raises DocumentInvalid for a broken lock and what `plan_build` raises."""
     base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name, shipped_lock())
-    return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch)
+    return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch, host_keys=host_keys)
 
 
 def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
@@ -50,6 +51,7 @@ def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
         "ssh_key_files": "\n".join(str(path.absolute()) for path in choice.ssh_key_files),
         "overrides": json.dumps(dict(choice.overrides)) if choice.overrides else "",
         "epoch": str(epoch) if epoch else "",
+        "vault": str(choice.vault.absolute()) if choice.vault else "",
     }
     return {key: value for key, value in written.items() if value}
 
@@ -69,6 +71,7 @@ def choice_of(target: str, options: Mapping[str, str]) -> TargetChoice:
         options.get("hostname", ""),
         tuple(Path(line) for line in options.get("ssh_key_files", "").splitlines()),
         json.loads(options.get("overrides", "{}")),
+        Path(options["vault"]) if "vault" in options else None,
     )
 
 
@@ -76,4 +79,5 @@ def current_plan_id(built: Built) -> str:
     """The id of the plan that a built image would have if it were built again now, with the same options."""
     choice = choice_of(built.target, built.options)
     found = wanted(choice)
-    return plan_id(plan(found, lock_file(choice), epoch=int(built.options.get("epoch", "0"))))
+    keys = host_keys_of(vault_of(choice), found.node.name)
+    return plan_id(plan(found, lock_file(choice), epoch=int(built.options.get("epoch", "0")), host_keys=keys))

@@ -1,7 +1,7 @@
 """The secrets that plans name, opened before anything is fetched; what is wrong with them is told all at once.
 
 Called by `workflow.build` for its plan, and by `cli.build` for all of them first. Reads the files that an inventory
-names and writes nothing; a vault will be asked here, too.
+names, has a vault opened where plans name what lies there, and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from imagesmith.errors import DocumentInvalid, Problem
+from imagesmith.errors import DocumentInvalid, Problem, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.formats.credentials import OpenSecret, named_by, revealed
 from imagesmith.model import BuildPlan, PutFile
-from imagesmith.secret import FILE, PasswordHash, Secret, SecretRef, SecretText, WpaKey
+from imagesmith.secret import FILE, VAULT, PasswordHash, Secret, SecretRef, SecretText, WpaKey
 
+OpenVault = Callable[[Path], Callable[[str], Secret]]
+"""From a vault's folder to what gives its secrets by name; raises VaultLocked."""
 _MOST_BYTES = 4096
 _OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 _Part = SecretRef | PasswordHash | WpaKey
@@ -28,11 +30,18 @@ _HINTS = {
 }
 
 
-def open_secrets(plans: Sequence[BuildPlan], listener: Listener = unheard) -> OpenSecret:
+def locked(folder: Path) -> Callable[[str], Secret]:
+    """An OpenVault for who has no key. Raises VaultLocked."""
+    raise VaultLocked("the vault is locked, and nothing was given to open it", where=str(folder))
+
+
+def open_secrets(
+    plans: Sequence[BuildPlan], listener: Listener = unheard, open_vault: OpenVault = locked
+) -> OpenSecret:
     """What gives each secret of the plans, all of which are there and are what they must be.
 
     Warns of files that others can read, each once. Raises DocumentInvalid with every problem, each
-    where the inventory names the secret.
+    where the inventory names the secret; VaultLocked, and what an opened vault raises.
     """
     opened: dict[tuple[Path, str], Secret] = {}
     problems: dict[Problem, None] = {}
@@ -44,7 +53,7 @@ def open_secrets(plans: Sequence[BuildPlan], listener: Listener = unheard) -> Op
         ref = named_by(part)
         try:
             if _key(ref) not in opened:
-                opened[_key(ref)] = _opened(ref, listener)
+                opened[_key(ref)] = _from_vault(ref, open_vault) if _in_vault(ref) else _opened(ref, listener)
             revealed(SecretText((part,)), open_secret)
         except ValueError as error:
             hint = _HINTS[type(part)].format(file=shlex.quote(str(_path(ref))))
@@ -64,12 +73,25 @@ def _parts(plan: BuildPlan) -> Iterator[_Part]:
 
 
 def _path(ref: SecretRef) -> Path:
-    """Of a secret's file, which is named from the document's folder on; on a command line from the current one."""
+    """Of a secret's file, which is named from the document's folder on; on a command line from the current one.
+
+    Of one in a vault, the vault's folder.
+    """
+    if _in_vault(ref):
+        return Path(ref.written.file)
     return Path(ref.written.file).parent / ref.name.removeprefix(FILE)
 
 
 def _key(ref: SecretRef) -> tuple[Path, str]:
     return _path(ref), ref.name
+
+
+def _in_vault(ref: SecretRef) -> bool:
+    return ref.name.startswith(VAULT)
+
+
+def _from_vault(ref: SecretRef, open_vault: OpenVault) -> Secret:
+    return open_vault(Path(ref.written.file))(ref.name.removeprefix(VAULT))
 
 
 def _opened(ref: SecretRef, listener: Listener) -> Secret:

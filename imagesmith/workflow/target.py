@@ -48,6 +48,8 @@ class TargetChoice:
     hostname: str = ""
     ssh_key_files: tuple[Path, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
+    vault: Path | None = None
+    """None takes the one beside the inventory, where there is one."""
 
     def named(self, target: str) -> TargetChoice:
         """The same options with another TARGET."""

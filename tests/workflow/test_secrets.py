@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import DocumentInvalid
+from imagesmith.errors import DocumentInvalid, VaultLocked
 from imagesmith.events import Event, Warned
 from imagesmith.model import Base, BuildPlan, FileSource, Node, PutFile
-from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey, Written
+from imagesmith.secret import PasswordHash, Secret, SecretRef, SecretText, WpaKey, Written
 from imagesmith.workflow.secrets import open_secrets
 
 HASH = b"$6$abcdefgh$" + b"x" * 86
@@ -116,7 +117,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_is_not_known_is_refused() -> None:
-    assert "a kind that this imagesmith does not know" in str(refused(SecretRef("vault:admin")))
+    assert "a kind that this imagesmith does not know" in str(refused(SecretRef("safe:admin")))
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
@@ -127,3 +128,29 @@ def test_a_file_that_others_can_read_is_warned_of_once(tmp_path: Path, mode: int
     hints = [event.hint for event in events if isinstance(event, Warned)]
     assert hints == ([f"chmod 600 {path}"] if warned else [])
     assert HASH.decode() not in str(events)
+
+
+def in_vault(folder: Path, name: str) -> SecretRef:
+    return SecretRef(f"vault:{name}", Written(str(folder)))
+
+
+def test_what_lies_in_a_vault_is_asked_of_it_by_its_folder_and_name(tmp_path: Path) -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def open_vault(folder: Path) -> Callable[[str], Secret]:
+        def give(name: str) -> Secret:
+            asked.append((folder, name))
+            return Secret(b"of\nseveral\nlines\n")
+
+        return give
+
+    named = in_vault(tmp_path / "a.vault", "nodes/n/key")
+    open_secret = open_secrets([planned(named), planned(named)], open_vault=open_vault)
+    assert open_secret(named).reveal() == b"of\nseveral\nlines\n"
+    assert asked == [(tmp_path / "a.vault", "nodes/n/key")]
+
+
+def test_a_vault_that_nobody_opens_stays_locked(tmp_path: Path) -> None:
+    with pytest.raises(VaultLocked) as caught:
+        open_secrets([planned(in_vault(tmp_path / "a.vault", "x"))])
+    assert str(tmp_path / "a.vault") in str(caught.value)
