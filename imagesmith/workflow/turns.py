@@ -187,10 +187,18 @@ async def _written(work: Work, errands: Sequence[Errand], patience: Patience) ->
     try:
         feed = await work.fed.feed()
     except ImagesmithError as error:
-        # One for each card, since each is told by itself.
-        hint = f"{verdict.UNTOUCHED}. {error.hint}".rstrip(" .")
-        return [type(error)(error.what, where=error.where, hint=hint) for _ in errands]
+        return _untouched(error, len(errands))
+    except OSError as error:  # what was written of other images must be told all the same
+        what = f"the process that reads the image can't be started: {error.strerror or error}"
+        unfed = IOFailed(what, where=work.fed.source.look.name, hint="is memory short? Flash fewer cards at once")
+        return _untouched(unfed, len(errands))
     return await write_cards(errands, feed, again=work.fed.again, listener=work.listener, patience=patience)
+
+
+def _untouched(error: ImagesmithError, cards: int) -> list[Result]:
+    """One for each card, since each is told by itself."""
+    hint = f"{verdict.UNTOUCHED}. {error.hint}".rstrip(" .")
+    return [type(error)(error.what, where=error.where, hint=hint) for _ in range(cards)]
 
 
 async def _stuck(errands: Sequence[Errand]) -> int:

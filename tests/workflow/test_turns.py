@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from imagesmith.errors import UsageError
-from imagesmith.events import Event, Noted
-from imagesmith.flash.feed import Source
+from imagesmith.errors import IOFailed, UsageError
+from imagesmith.events import Event, Noted, unheard
+from imagesmith.flash import verdict
+from imagesmith.flash.cards import PATIENT
+from imagesmith.flash.feed import Feed, Source
 from imagesmith.messages import Look, Looked
 from imagesmith.ring import Ring
 from imagesmith.units import MiB
 from imagesmith.workflow.crew import Team
 from imagesmith.workflow.source import Opened
-from imagesmith.workflow.turns import Fed, Room, tell
+from imagesmith.workflow.turns import Fed, Room, Work, in_turns, tell
 
 
 class Unfed:
@@ -97,3 +101,20 @@ def test_what_comes_once_can_not_be_written_in_turns() -> None:
     assert told([(fed(again=False), 16)]) == ""
     with pytest.raises(UsageError, match="can be read only once"):
         told([(fed(again=False), 40)])
+
+
+# -- an image whose turn comes and that can't be read ---------------------------------------------
+
+
+def test_a_feeder_that_can_not_be_started_is_told_for_each_card_and_harms_no_other_image() -> None:
+    class Unstarted(Fed):
+        async def feed(self) -> Feed:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    gone = SimpleNamespace(is_gone=lambda: True)
+    errands = [SimpleNamespace(card=gone)] * 2
+    like = fed()
+    one = Unstarted(like.source, like.seen, Unfed(), like.team)  # type: ignore[arg-type]
+    ends = asyncio.run(in_turns(Work(one, errands, unheard), Room(100 * MiB), PATIENT))  # type: ignore[arg-type]
+    assert [type(end) for end in ends] == [IOFailed] * 2
+    assert all(verdict.UNTOUCHED in end.hint for end in ends if isinstance(end, IOFailed))
