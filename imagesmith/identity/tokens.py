@@ -64,8 +64,6 @@ def ca_hash(bundle: bytes) -> str:
     then it refuses the connection before it compares hashes. Raises ContentMalformed where there is no certificate.
     """
     first, *rest = certificates.read(bundle, "server-ca.crt")
-    if not rest:
-        return hashlib.sha256(bundle).hexdigest()
     roots = [certificate for certificate in rest if _is_root(certificate)]
     others = [certificate for certificate in rest if not _is_root(certificate)]
     for chain in _chains((first,), roots, others):

@@ -7,12 +7,16 @@ from pathlib import Path
 from identity.drawing import said
 
 EXTENSIONS = """\
-subjectKeyIdentifier = hash
-{aki}
-basicConstraints = critical, CA:true{path}
-keyUsage = critical, digitalSignature, keyEncipherment, keyCertSign
+subjectKeyIdentifier = {ski}
+authorityKeyIdentifier = {aki}
+basicConstraints = critical, {basic}
+keyUsage = critical, {usage}
 {more}
 """
+USUAL = {
+    "ski": "hash", "aki": "keyid:always", "basic": "CA:true", "more": "",
+    "usage": "digitalSignature, keyEncipherment, keyCertSign",
+}  # fmt: skip
 
 
 class Openssl:
@@ -21,20 +25,20 @@ class Openssl:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def make(
-        self, name: str, above: str = "", *, rsa: bool = False, aki: bool = True, path: str = "", more: str = ""
-    ) -> bytes:
-        """The PEM of an authority signed by the one called `above`, or by itself."""
-        here = self.folder
-        drawing = ("genrsa", "-traditional", "-out", here / f"{name}.key", "2048")
-        if not rsa:
-            drawing = ("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", here / f"{name}.key")
-        said("openssl", *drawing)
-        said("openssl", "req", "-new", "-subj", f"/CN={name}", "-key", here / f"{name}.key", "-out", here / "csr")
-        line = "authorityKeyIdentifier = keyid:always" if aki else "authorityKeyIdentifier = none"
-        (here / "ext").write_text(EXTENSIONS.format(aki=line, path=path, more=more))
-        signer = ["-CA", here / f"{above}.pem", "-CAkey", here / f"{above}.key"] if above else []
-        signer = signer or ["-signkey", here / f"{name}.key"]
+    def make(self, name: str, above: str = "", *, key: str = "", rsa: bool = False, **extensions: str) -> bytes:
+        """The PEM of an authority, whose files are `name`.pem and `name`.key, signed by `above` or by itself.
+
+        With `key` it has that one's key and subject, as a certificate that was renewed has.
+        """
+        here, own = self.folder, key or name
+        if not key:
+            elliptic = ("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", here / f"{name}.key")
+            said("openssl", *(("genrsa", "-traditional", "-out", here / f"{name}.key", "2048") if rsa else elliptic))
+        said("openssl", "req", "-new", "-subj", f"/CN={own}", "-key", here / f"{own}.key", "-out", here / "csr")
+        (here / "ext").write_text(EXTENSIONS.format_map(USUAL | extensions))
+        signer = ["-signkey", here / f"{own}.key"]
+        if above:
+            signer = ["-CA", here / f"{above}.pem", "-CAkey", here / f"{above}.key"]
         said(
             *("openssl", "x509", "-req", "-in", here / "csr", "-days", "3700", "-out", here / f"{name}.pem"),
             *("-extfile", here / "ext", "-set_serial", "7", *signer),

@@ -203,6 +203,14 @@ def test_a_server_under_server_ca_knows_the_admin(
     assert name == "system:admin"
 
 
+def test_a_server_that_has_only_the_root_knows_the_admin(
+    serving: tuple[Path, Path], folder: Path, admin: ClientFiles, tmp_path: Path
+) -> None:
+    root = tmp_path / "root.pem"
+    root.write_text("-----BEGIN" + (folder / "client-ca.crt").read_text().split("-----BEGIN")[-1])
+    assert handshake(serving, root, folder / "server-ca.crt", written(tmp_path, admin)) == "system:admin"
+
+
 def test_a_client_without_a_certificate_is_turned_away(serving: tuple[Path, Path], folder: Path) -> None:
     with pytest.raises(ssl.SSLError):
         handshake(serving, folder / "client-ca.crt", folder / "server-ca.crt", None)

@@ -68,7 +68,7 @@ def test_every_authority_of_a_cluster_has_the_same_hash() -> None:
 
 
 def test_a_root_that_names_no_authority_key_is_a_root(openssl: Openssl) -> None:
-    root, leaf = openssl.make("root", aki=False), openssl.make("leaf", "root")
+    root, leaf = openssl.make("root", aki="none"), openssl.make("leaf", "root")
     assert tokens.ca_hash(leaf + root) == openssl.der_digest("root")
 
 
@@ -93,17 +93,36 @@ def test_another_cluster_s_root_in_the_bundle_is_not_taken(openssl: Openssl) -> 
     assert tokens.ca_hash(leaf + other + root) == openssl.der_digest("root")
 
 
-def test_of_a_root_s_two_certificates_the_first_in_the_file_counts(openssl: Openssl, tmp_path: Path) -> None:
+def test_of_a_root_s_two_certificates_the_first_in_the_file_counts(openssl: Openssl) -> None:
     root, leaf = openssl.make("root"), openssl.make("leaf", "root")
-    words = ("-key", tmp_path / "root.key", "-subj", "/CN=root", "-days", "9999", "-out", tmp_path / "again.pem")
-    said("openssl", "req", "-x509", "-new", *words)
-    again = (tmp_path / "again.pem").read_bytes()
+    again = openssl.make("again", key="root", more="nsComment = again")
     assert tokens.ca_hash(leaf + again + root) == openssl.der_digest("again")
     assert tokens.ca_hash(leaf + root + again) == openssl.der_digest("root")
 
 
+def test_the_one_with_the_key_identifier_that_is_asked_for_counts_before_it(openssl: Openssl) -> None:
+    root, leaf = openssl.make("root"), openssl.make("leaf", "root")
+    again = openssl.make("again", key="root", ski="C0FFEE", aki="none")
+    assert tokens.ca_hash(leaf + again + root) == openssl.der_digest("root")
+    assert tokens.ca_hash(leaf + again) == openssl.der_digest("again")
+
+
+@pytest.mark.parametrize("wrong", [{"usage": "digitalSignature"}, {"basic": "CA:false"}], ids=str)
+def test_a_root_that_may_not_sign_is_not_taken(openssl: Openssl, wrong: dict[str, str]) -> None:
+    root = openssl.make("root", **wrong)
+    bundle = openssl.make("leaf", "root") + root
+    assert tokens.ca_hash(bundle) == file_digest(bundle)
+
+
+def test_authorities_that_sign_each_other_have_the_hash_of_the_file(openssl: Openssl) -> None:
+    openssl.make("a")
+    b = openssl.make("b", "a")
+    bundle = openssl.make("leaf", "b") + b + openssl.make("again", "b", key="a")
+    assert tokens.ca_hash(bundle) == file_digest(bundle)
+
+
 def test_a_root_that_may_not_have_so_many_below_it_is_not_taken(openssl: Openssl) -> None:
-    root = openssl.make("root", path=", pathlen:0")
+    root = openssl.make("root", basic="CA:true, pathlen:0")
     middle, leaf = openssl.make("middle", "root"), openssl.make("leaf", "middle")
     bundle = leaf + middle + root
     assert tokens.ca_hash(bundle) == file_digest(bundle)
