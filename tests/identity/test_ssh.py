@@ -67,9 +67,11 @@ def test_the_private_file_is_broken_into_lines_as_ssh_keygen_breaks_them(key: Ho
     assert len(ours[-2]) <= len(ours[1])
 
 
-def test_the_private_file_is_as_long_as_ssh_keygen_s(tmp_path: Path) -> None:
-    said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", COMMENT, "-f", tmp_path / "theirs")
-    assert len(drawn(Kind.ED25519).openssh().reveal()) == (tmp_path / "theirs").stat().st_size
+@pytest.mark.parametrize("length", range(9))
+def test_the_private_file_is_as_long_as_ssh_keygen_s(length: int, tmp_path: Path) -> None:
+    comment = "c" * length
+    said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", tmp_path / "theirs")
+    assert len(drawn(Kind.ED25519, comment).openssh().reveal()) == (tmp_path / "theirs").stat().st_size
 
 
 def test_a_key_that_ssh_keygen_made_is_the_same_after_it_was_read(key: HostKey, tmp_path: Path) -> None:
