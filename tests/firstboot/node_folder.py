@@ -8,8 +8,8 @@ from pathlib import Path
 
 # Programs that would change the machine that runs the tests. Each writes its name and arguments to the file `calls`.
 CHANGERS = (
-    *("chown", "chpasswd", "dmesg", "findmnt", "getent", "groupadd", "ip", "locale-gen", "mount", "passwd", "setupcon"),
-    *("swapoff", "systemctl", "systemd-machine-id-setup", "timedatectl", "useradd", "usermod"),
+    *("chown", "chpasswd", "dmesg", "findmnt", "getent", "groupadd", "ip", "journalctl", "locale-gen", "mount"),
+    *("passwd", "setupcon", "swapoff", "systemctl", "systemd-machine-id-setup", "timedatectl", "useradd", "usermod"),
 )
 
 

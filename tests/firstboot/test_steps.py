@@ -262,6 +262,18 @@ def test_the_journal_is_bounded_and_told_so(whole: NodeFolder) -> None:
     assert "systemctl restart systemd-journald.service" in whole.calls
 
 
+def test_what_was_logged_is_there_after_a_power_cut_also_where_the_image_keeps_it_in_memory(whole: NodeFolder) -> None:
+    """As Raspberry Pi OS does, in 40-rpi-volatile-storage.conf; of such files the last by name counts."""
+    whole.run("steps/50-card-life")
+    assert "Storage=persistent\n" in whole.read("etc/systemd/journald.conf.d/50-imagesmith.conf")
+    assert whole.calls.index("journalctl --flush") > whole.calls.index("systemctl restart systemd-journald.service")
+
+
+def test_a_log_that_cannot_be_flushed_is_no_failure(whole: NodeFolder) -> None:
+    whole.stand_in("journalctl", "exit 1")
+    assert whole.run("steps/50-card-life").returncode == 0
+
+
 def test_reading_writes_no_access_times_now_and_after_the_next_start(whole: NodeFolder) -> None:
     whole.run("steps/50-card-life")
     assert "UUID=1 / ext4 defaults,noatime 0 1" in whole.read("etc/fstab")
@@ -319,7 +331,9 @@ def test_no_watchdog_is_no_failure_and_no_setting(whole: NodeFolder) -> None:
     assert not whole.exists("etc/systemd/system.conf.d")
 
 
-def test_a_watchdog_that_is_not_wanted_is_not_set(whole: NodeFolder) -> None:
+def test_a_watchdog_that_is_not_wanted_is_off_also_where_the_image_has_it_on(whole: NodeFolder) -> None:
+    """As Raspberry Pi OS has, in 40-rpi-enable-watchdog.conf; of such files the last by name counts."""
     whole.configure(WATCHDOG_S="0")
     assert whole.run("steps/60-watchdog").returncode == 0
-    assert not whole.exists("etc/systemd/system.conf.d")
+    assert "RuntimeWatchdogSec=0s\n" in whole.read("etc/systemd/system.conf.d/50-imagesmith-watchdog.conf")
+    assert "systemctl daemon-reload" in whole.calls
