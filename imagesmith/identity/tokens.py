@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from imagesmith.errors import ContentMalformed
@@ -163,17 +164,27 @@ def _parents(
     lower: x509.Certificate, among: Sequence[x509.Certificate], chain: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
     """Who signed it, those with the fitting key identifier first."""
-    fit = [upper for upper in among if upper not in chain and _signed_by(lower, upper, len(chain) - 1)]
+    fit = [upper for upper in among if not _is_in(chain, upper) and _signed_by(lower, upper, len(chain) - 1)]
     return sorted(fit, key=lambda upper: _identifiers_differ(lower, upper))
+
+
+def _is_in(chain: Sequence[x509.Certificate], upper: x509.Certificate) -> bool:
+    """Whether one of this name and key is in the chain: a renewed certificate is nobody new."""
+    return any(one.subject == upper.subject and one.public_key() == upper.public_key() for one in chain)
 
 
 def _signed_by(lower: x509.Certificate, upper: x509.Certificate, between: int) -> bool:
     """Whether `upper` may sign and did. `between` counts the authorities below it, for its limit."""
     constraints = certificates.extension(upper, x509.BasicConstraints)
     usage = certificates.extension(upper, x509.KeyUsage)
-    if not constraints or not constraints.ca or (usage and not usage.key_cert_sign):
+    # The first version of X.509 has no extensions; such an old root may sign.
+    if not (constraints.ca if constraints else upper.version is x509.Version.v1):
         return False
-    if constraints.path_length is not None and between > constraints.path_length:
+    if usage and not usage.key_cert_sign:
+        return False
+    if constraints and constraints.path_length is not None and between > constraints.path_length:
+        return False
+    if isinstance(lower.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
         return False
     try:
         lower.verify_directly_issued_by(upper)

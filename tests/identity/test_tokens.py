@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from identity.by_openssl import Openssl
+from identity.by_openssl import BARE, Openssl
 from identity.drawing import cluster, said
 
 from imagesmith.errors import ContentMalformed
@@ -86,6 +86,23 @@ def test_a_root_first_and_another_behind_it_have_the_hash_of_the_file(openssl: O
 def test_a_root_twice_has_the_hash_of_its_der(openssl: Openssl) -> None:
     root = openssl.make("root")
     assert tokens.ca_hash(root + root) == openssl.der_digest("root")
+
+
+def test_a_root_and_its_renewal_have_the_hash_of_the_file(openssl: Openssl) -> None:
+    bundle = openssl.make("root") + openssl.make("again", key="root")
+    assert tokens.ca_hash(bundle) == file_digest(bundle)
+
+
+def test_an_old_root_of_the_first_version_is_a_root(openssl: Openssl) -> None:
+    root = openssl.make("root", **BARE)
+    assert "Version: 1 " in said("openssl", "x509", "-noout", "-text", given=root)
+    assert tokens.ca_hash(openssl.make("leaf", "root", aki="none") + root) == openssl.der_digest("root")
+
+
+def test_a_signature_over_sha1_makes_no_chain(openssl: Openssl) -> None:
+    root = openssl.make("root")
+    bundle = openssl.make("leaf", "root", digest="sha1") + root
+    assert tokens.ca_hash(bundle) == file_digest(bundle)
 
 
 def test_another_cluster_s_root_in_the_bundle_is_not_taken(openssl: Openssl) -> None:
