@@ -1,7 +1,7 @@
 """Publishers' checksum files (SHA256SUMS and its dialects): text in, names and digests out.
 
-Called by `sources` (verify) and `workflow` (verify). Touches nothing; whether the text may be trusted is decided
-before, by its signature.
+Called by `sources` (promise, follow), `workflow` (beside, address) and `output`. Touches nothing; whether the text may
+be trusted is decided by its callers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Downloads over https: resumed, limited, patient with a server's moods and not with a stalled one.
 
 https only, at every hop; `requests` is used nowhere else. Proxy variables and REQUESTS_CA_BUNDLE are honoured. Called
-by `obtain` and `lock`; writes only the Part that it is given. Every failure is SourceUnreachable or ContentMalformed
-and names the URL (see `shown`), the cause and what to do next.
+by `obtain` and the feeder, for small files by whatever needs them; writes only the Part that it is given. Every failure
+is SourceUnreachable or ContentMalformed and names the URL (see `shown`), the cause and what to do next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detached OpenPGP signatures, checked by `gpgv` against a keyring of ours and a pinned primary fingerprint.
 
 gpgv's exit code is not asked: it is 0 for expired and revoked keys too. What counts are its status lines. Called by
-`obtain`; reads the two files and the keyring.
+`keys`; reads the file and the keyring.
 """
 
 from __future__ import annotations
@@ -31,16 +31,6 @@ class Signed:
     """Of the primary key, one of those that were pinned."""
     at: int
     """Seconds since 1970, as the signer's clock told; 0 when gpgv does not tell."""
-
-
-def check_signature(
-    data: Path, signature: bytes, keyring: Path, fingerprints: Iterable[str], *, where: str = ""
-) -> str:
-    """The primary fingerprint, one of `fingerprints`, that made the detached `signature` over the file `data`.
-
-    Raises what `signed` raises.
-    """
-    return signed(data, signature, keyring, fingerprints, where=where).fingerprint
 
 
 def signed(data: Path, signature: bytes, keyring: Path, fingerprints: Iterable[str], *, where: str = "") -> Signed:

@@ -10,7 +10,7 @@ import pytest
 from publishers.signing import Signer
 
 from imagesmith.errors import SignatureInvalid
-from imagesmith.sources.verify import check_signature
+from imagesmith.sources.verify import signed
 
 TEXT = b"0123  image.img.xz\n"
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg makes the t
 
 def _check(data: bytes, signature: bytes, keyring: Path, pinned: str, folder: Path) -> str:
     (folder / "list").write_bytes(data)
-    return check_signature(folder / "list", signature, keyring, [pinned])
+    return signed(folder / "list", signature, keyring, [pinned]).fingerprint
 
 
 def test_a_good_signature_of_the_pinned_key_tells_the_key(signer: Signer, publisher: str, tmp_path: Path) -> None:
