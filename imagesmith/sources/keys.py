@@ -1,7 +1,7 @@
 """Publishers' keys: the bundled keyring, else the publisher's key file, of which only pinned fingerprints are kept.
 
-Called by `promise` and `follow`. Fetches the key file once and keeps the pinned keys in the cache (kind `keys`), for use
-without a network. Why that is as good as a bundled file is in docs/adr/0008-keys-by-fingerprint.md.
+Called by `promise` and `follow`. Fetches the key file once and keeps the pinned keys in the cache (kind `keys`), for
+use without a network. Why that is as good as a bundled file is in docs/adr/0008-keys-by-fingerprint.md.
 """
 
 from __future__ import annotations
