@@ -6,6 +6,7 @@ file; `badcard.KINDS` tells what each does and what its three numbers mean.
 
 from __future__ import annotations
 
+import ctypes.util
 import errno
 import os
 import random
@@ -15,6 +16,11 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
+
+# Not libfuse 2, where both are installed: it cuts what the loop device writes into 128 KiB, and where one such piece
+# fails after others the kernel's loop driver takes the whole for written.
+if library := ctypes.util.find_library("fuse3"):
+    os.environ["FUSE_LIBRARY_PATH"] = library
 
 import mfusepy
 from badcard import PREFIX, SERVED  # it lies beside this program

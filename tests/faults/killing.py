@@ -83,7 +83,11 @@ def _started_by(pid: int) -> list[int]:
 
 
 def _command(pid: int) -> bytes:
-    return Path("/proc", str(pid), "cmdline").read_bytes()
+    """Empty for who has ended. Who was just started has none for a moment, too, though Popen has returned."""
+    deadline = time.monotonic() + 1
+    while not (command := Path("/proc", str(pid), "cmdline").read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return command
 
 
 def wait_until_free(device: str, within_s: float = 20) -> None:
