@@ -76,8 +76,8 @@ def test_every_command_that_a_page_calls_exists() -> None:
     for page in PAGES:
         written = page.read_text("utf-8")
         blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", written, re.MULTILINE | re.DOTALL))
-        called = re.findall(r"^(?:\$ )?imagesmith ([a-z]+)\b", blocks, re.MULTILINE)
-        for name in [*called, *re.findall(r"`imagesmith ([a-z]+)\b", written)]:
+        called = re.findall(r"^(?:\$ )?imagesmith ([a-z-]+)\b", blocks, re.MULTILINE)
+        for name in [*called, *re.findall(r"`imagesmith ([a-z-]+)\b", written)]:
             assert name in known, f"{page.name} calls `imagesmith {name}`"
 
 

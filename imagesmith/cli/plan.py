@@ -20,15 +20,16 @@ from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.pinned import pinned
 from imagesmith.workflow.planned import LOCK, lock_file, plan
-from imagesmith.workflow.sealed import host_keys_of, not_drawn, vault_of
+from imagesmith.workflow.sealed import beside, host_keys_of, not_drawn, vault_of
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
 
 @click.command("init", short_help="Write a commented starter inventory, cluster.yaml.")
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.option("--vault", "with_vault", is_flag=True, help="Make a vault beside it too; asks for a new passphrase.")
 @json_option
-def init_command(directory: Path, as_json: bool) -> None:
+def init_command(directory: Path, with_vault: bool, as_json: bool) -> None:
     """Write a commented starter inventory, cluster.yaml.
 
     Your public keys from ~/.ssh are put into it. A file that is there already
@@ -39,10 +40,19 @@ def init_command(directory: Path, as_json: bool) -> None:
       imagesmith init my-cluster
     """
     path, keys = write_starter(directory, Path.home())
+    if with_vault:
+        # Here, since cryptography takes long to import.
+        from imagesmith.cli.passphrase import passphrase_asker
+        from imagesmith.workflow.vault import Opening, create
+
+        # Its nodes are examples: what they need is drawn once they have their names.
+        create(beside(path), Opening(passphrase_asker(as_json)), "passphrase")
     if as_json:
-        answer({"inventory": str(path), "ssh_keys": keys})
+        answer({"inventory": str(path), "ssh_keys": keys, "vault": str(beside(path)) if with_vault else ""})
         return
     click.echo(f"{path} is written. Edit it, then: imagesmith plan node-1")
+    if with_vault:
+        click.echo(f"{beside(path)} is made: build and known-hosts draw what the nodes need.")
     if not keys:
         click.echo("No public key was found in ~/.ssh: add one, or nobody can log in.", err=True)
 

@@ -64,7 +64,7 @@ def vault_group() -> None:
     \b
     Examples:
       imagesmith vault create
-      imagesmith known-hosts >> ~/.ssh/known_hosts
+      imagesmith known-hosts
       imagesmith vault backup /media/stick
     """
 
@@ -157,25 +157,35 @@ def rotate_command(name: str, folder: Path, cluster: Cluster | None, as_json: bo
 @click.argument("file", metavar="[FILE]", required=False, type=_FILE)
 @_of_vault
 @vault_key_option
+@json_option
 @click.pass_context
 def export_command(
-    ctx: click.Context, name: str, file: Path | None, folder: Path, cluster: Cluster | None, vault_key: Path | None
+    ctx: click.Context,
+    name: str,
+    file: Path | None,
+    folder: Path,
+    cluster: Cluster | None,
+    vault_key: Path | None,
+    as_json: bool,
 ) -> None:
     """Take one secret out of the vault: into a new FILE that only you can read,
     or to standard output where that is no terminal.
 
     \b
-    Examples:
+    Example:
       imagesmith vault export nodes/node-1/host-key.ed25519 ssh_host_ed25519_key
-      imagesmith vault export cluster/agent-token | ssh node-1 sudo tee /tmp/t
     """
-    if file is None and sys.stdout.isatty():
-        raise UsageError("a secret is not shown on a terminal", hint="name a FILE, or send it on by a pipe")
-    opening = work.Opening(passphrase_asker(False), vault_key, listener_for(ctx))
+    if file is None and (as_json or sys.stdout.isatty()):
+        where = "in JSON" if as_json else "on a terminal"
+        raise UsageError(f"a secret is not shown {where}", hint="name a FILE, or send it on by a pipe")
+    opening = work.Opening(passphrase_asker(as_json), vault_key, listener_for(ctx))
     content = opening(folder)(name).reveal()
     if file is not None:
         write_new(file, content)
-        click.echo(f"{file} holds it, and only you can read it", err=True)
+        if as_json:
+            answer({"exported": name, "file": str(file)})
+        else:
+            click.echo(f"{file} holds it, and only you can read it")
         return
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
@@ -196,7 +206,7 @@ def import_command(
 
     \b
     Example:
-      imagesmith vault import nodes/node-1/host-key.ed25519 old/ssh_host_ed25519_key
+      imagesmith vault import nodes/node-1/host-key.ed25519 ssh_host_ed25519_key
     """
     from_input = str(file) == "-"
     try:
@@ -277,8 +287,8 @@ def known_hosts_command(folder: Path, cluster: Cluster | None, as_json: bool) ->
     switched on. The vault is not opened.
 
     \b
-    Example:
-      imagesmith known-hosts >> ~/.ssh/known_hosts
+    Example (>> ~/.ssh/known_hosts adds them there):
+      imagesmith known-hosts
     """
     if cluster is None:
         raise UsageError("there is no inventory, so there are no nodes", hint="imagesmith init writes one")

@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.errors import IOFailed
 from imagesmith.secret import Secret
 from imagesmith.vault import sealing
 from imagesmith.vault.files import alone, read_closed
-from imagesmith.vault.index import INDEX, Index, read_index
+from imagesmith.vault.index import INDEX, Index, encode, read_index
 
 
-def packed(folder: Path) -> tuple[Index, Secret]:
+def packed(folder: Path, when: str) -> tuple[Index, Secret]:
     """The index, and a tar of the folder under its own name: the index and what it names, modes and all.
 
-    Of one moment: nobody changes the vault meanwhile. Raises what `read_index` does, ContentMalformed where a file is
-    missing.
+    Of one moment: nobody changes the vault meanwhile. What is brought back knows that it was backed up `when`.
+    Raises what `read_index` does, ContentMalformed where a file is missing.
     """
     stream = io.BytesIO()
     with alone(folder), tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
         index = read_index(folder)
-        top = folder.resolve().name
+        top, told = folder.resolve().name, encode(replace(index, backed_up=when))
         folders = {parent.as_posix() for file in index.files for parent in Path(file).parents}
         for name in sorted(folders):
-            _add_folder(tar, f"{top}/{name}" if name != "." else top)
+            _add(tar, f"{top}/{name}" if name != "." else top, folder / name)
         for file in (INDEX, *sorted(index.files)):
-            data = read_closed(folder / file, file)
-            info = tarfile.TarInfo(f"{top}/{file}")
-            info.size, info.mode, info.mtime = len(data), 0o600, int((folder / file).stat().st_mtime)
-            tar.addfile(info, io.BytesIO(data))
+            data = told if file == INDEX else read_closed(folder / file, file)
+            _add(tar, f"{top}/{file}", folder / file, data)
     return index, Secret(stream.getvalue())
 
 
@@ -50,7 +49,13 @@ def sealed_by(tar: Secret, passphrase: Secret) -> bytes:
     return sealed
 
 
-def _add_folder(tar: tarfile.TarFile, name: str) -> None:
+def _add(tar: tarfile.TarFile, name: str, path: Path, data: bytes | None = None) -> None:
+    """A closed file; without data a closed folder."""
     info = tarfile.TarInfo(name)
-    info.type, info.mode = tarfile.DIRTYPE, 0o700
-    tar.addfile(info)
+    info.mtime = int(path.stat().st_mtime)
+    if data is None:
+        info.type, info.mode = tarfile.DIRTYPE, 0o700
+        tar.addfile(info)
+    else:
+        info.size, info.mode = len(data), 0o600
+        tar.addfile(info, io.BytesIO(data))

@@ -135,7 +135,9 @@ def changing(folder: Path) -> Iterator[Change]:
                 if path.relative_to(folder).as_posix() not in kept:
                     path.unlink(missing_ok=True)
             raise
-        _sweep(folder, change.index)
+        with failures(folder, "removing what was replaced"):
+            for file in before.files - change.index.files:
+                (folder / file).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Look at this machine: which tools are here, in which version, and what to type for those that are not.
 
-Called by `cli.doctor`. Runs each tool once for its version; changes nothing.
+Called by `cli.doctor`. Runs each tool once for its version, reads the index of the vault here; changes nothing.
 """
 
 from __future__ import annotations
@@ -8,17 +8,23 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagesmith import tools
-from imagesmith.errors import ToolMissing
+from imagesmith.errors import ImagesmithError, ToolMissing
 from imagesmith.planning.boot import FIRMWARE
+from imagesmith.vault.files import open_to_others
+from imagesmith.vault.index import read_index
+from imagesmith.workflow.sealed import vault_of
+from imagesmith.workflow.target import TargetChoice
 
 BACKPORTED = ("e2fsprogs", "mmdebstrap", "qemu-system-x86", "qemu-system-arm", "qemu-utils", "qemu-user-static")
 """What tools/install-system.sh takes from the backports of Debian 12, whose own is too old."""
 _SCRIPT = Path(__file__).parents[2] / "tools" / "install-system.sh"
+_BACKUP_DAYS = 30
 _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
@@ -38,8 +44,8 @@ class Finding:
 
 
 def findings() -> tuple[Finding, ...]:
-    """Every tool of `tools.TOOLS`, the guests' firmware, and whether ARM programs run here."""
-    return (*(_tool(tool) for tool in tools.TOOLS.values()), *_firmware(), *_emulation())
+    """Every tool of `tools.TOOLS`, the guests' firmware, whether ARM programs run here, and the vault that is here."""
+    return (*(_tool(tool) for tool in tools.TOOLS.values()), *_firmware(), *_emulation(), *_vault())
 
 
 def install_line(found: Iterable[Finding], *, release: str = "", script: Path | None = None) -> str:
@@ -100,6 +106,40 @@ def _firmware() -> Iterable[Finding]:
             f"UEFI firmware, {architecture}", choices[0].package, f"starts {architecture} guests",
             str(here.code) if here else "", trouble,
         )  # fmt: skip
+
+
+def _vault() -> Iterable[Finding]:
+    """Of ./cluster.yaml, where it has one. Nothing stops without it being well, until it is lost."""
+    folder = vault_of(TargetChoice())
+    if folder is None:
+        return
+    purpose = "keeps the nodes' keys and passwords"
+    try:
+        count = f"{len(read_index(folder).secrets)} kept"
+        trouble = vault_trouble(folder)
+    except ImagesmithError as error:
+        count, trouble = "", f"{error}; {error.hint}"
+    yield Finding(f"vault {folder}", "", purpose, count, trouble, optional=True)
+
+
+def vault_trouble(folder: Path, now: float | None = None) -> str:
+    """What is to be done about a vault: closed to others, backed up; empty when nothing is. `now` = since 1970."""
+    index, told = read_index(folder), list[str]()
+    if others := open_to_others(folder):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        told.append(f"others can get at {others[0]}{more}: chmod -R go= {shlex.quote(str(folder))}")
+    if index.lock == "plain":
+        told.append("it is plain, not sealed: imagesmith vault rekey gives it a passphrase")
+    now = time.time() if now is None else now
+    oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - _BACKUP_DAYS * 86400))
+    backup = "imagesmith vault backup DIR, on another disk"
+    if not index.backed_up:
+        told.append(f"it was never backed up: {backup}")
+    elif index.backed_up < oldest:
+        told.append(f"its last backup is of {index.backed_up[:10]}, more than {_BACKUP_DAYS} days ago: {backup}")
+    elif late := [name for name, entry in index.secrets.items() if entry.made > index.backed_up]:
+        told.append(f"{len(late)} of its secrets were made after the last backup, as {late[0]}: {backup}")
+    return "; ".join(told)
 
 
 def _emulation() -> Iterable[Finding]:

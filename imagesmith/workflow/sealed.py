@@ -10,13 +10,15 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from imagesmith.identity.ssh import PORT, Kind
 from imagesmith.model import Cluster, Node, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.index import Entry, read_index
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice
 
 SUFFIX = ".vault"
+KINDS = ("ed25519", "ecdsa")
+"""Those of `identity.ssh`, which is not imported here: it takes cryptography along, and a plan needs none of it."""
+_PORT = 22
 
 
 def beside(inventory: Path) -> Path:
@@ -41,11 +43,11 @@ def host_keys_of(vault: Path | None, node: str) -> tuple[SealedHostKey, ...]:
     if vault is None:
         return ()
     kept = read_index(vault).secrets
-    named = [(kind, f"nodes/{node}/host-key.{kind}") for kind in Kind]
+    named = [(kind, f"nodes/{node}/host-key.{kind}") for kind in KINDS]
     return tuple(_sealed(kind, name, kept[name], vault) for kind, name in named if name in kept)
 
 
-def known_hosts(cluster: Cluster, vault: Path, ports: Iterable[int] = (PORT,)) -> dict[str, tuple[str, ...]]:
+def known_hosts(cluster: Cluster, vault: Path, ports: Iterable[int] = (_PORT,)) -> dict[str, tuple[str, ...]]:
     """The lines for ~/.ssh/known_hosts of every node, by its name: one a key, with all names, addresses and ports."""
     ports = tuple(ports)
     return {
@@ -65,15 +67,15 @@ def names_of(node: Node) -> tuple[str, ...]:
 
 def known_line(names: Iterable[str], ports: Iterable[int], public: str) -> str:
     """A line of known_hosts, see sshd(8): every name at every port, then the key without its comment."""
-    hosts = [name if port == PORT else f"[{name}]:{port}" for port in ports for name in names]
+    hosts = [name if port == _PORT else f"[{name}]:{port}" for port in ports for name in names]
     return " ".join((",".join(hosts), *public.split()[:2]))
 
 
 def not_drawn(vault: Path, nodes: Iterable[str]) -> tuple[str, ...]:
     """The nodes that have no host key in the vault yet; `build` and `known-hosts` draw them."""
     kept: Mapping[str, Entry] = read_index(vault).secrets
-    return tuple(node for node in nodes if any(f"nodes/{node}/host-key.{kind}" not in kept for kind in Kind))
+    return tuple(node for node in nodes if any(f"nodes/{node}/host-key.{kind}" not in kept for kind in KINDS))
 
 
-def _sealed(kind: Kind, name: str, entry: Entry, vault: Path) -> SealedHostKey:
-    return SealedHostKey(kind.value, SecretRef(VAULT + name, Written(str(vault))), entry.public, entry.fingerprint)
+def _sealed(kind: str, name: str, entry: Entry, vault: Path) -> SealedHostKey:
+    return SealedHostKey(kind, SecretRef(VAULT + name, Written(str(vault))), entry.public, entry.fingerprint)

@@ -209,9 +209,9 @@ def backup(folder: Path, into: Path, opening: Opening) -> Path:
         store.open_by_passphrase(folder, passphrase)
     elif index.lock == "plain":
         passphrase = opening.passphrase("New passphrase for the backup", new=True)
-    index, tar = packing.packed(folder)
-    sealed = packing.sealed_by(tar, passphrase) if passphrase else packing.sealed_for(tar, index.recipient)
     when = store.now()
+    index, tar = packing.packed(folder, when)
+    sealed = packing.sealed_by(tar, passphrase) if passphrase else packing.sealed_for(tar, index.recipient)
     name = f"{folder.resolve().name}-{when.replace(':', '')}.tar.age"
     with failures(into, "making the folder of the backup"):
         into.mkdir(parents=True, exist_ok=True)
