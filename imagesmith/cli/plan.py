@@ -48,7 +48,7 @@ def init_command(directory: Path, with_vault: bool, as_json: bool) -> None:
         # Its nodes are examples: what they need is drawn once they have their names.
         create(beside(path), Opening(passphrase_asker(as_json)), "passphrase")
     if as_json:
-        answer({"inventory": str(path), "ssh_keys": keys, "vault": str(beside(path)) if with_vault else ""})
+        answer({"inventory": str(path), "ssh_keys": keys, **({"vault": str(beside(path))} if with_vault else {})})
         return
     click.echo(f"{path} is written. Edit it, then: imagesmith plan node-1")
     if with_vault:
