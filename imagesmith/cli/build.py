@@ -110,6 +110,9 @@ def build_command(
     plans = _plans(choice, targets, options.epoch)
     # Of all of them, before the first base is fetched for hours.
     open_secret = open_secrets(plans, listener, Opening(passphrase_asker(as_json), vault_key, listener))
+    if vault_of(choice) and _plans(choice, targets, options.epoch) != plans:
+        # One half of a key would be of before, the other of after.
+        raise UsageError("the vault was changed while it was being opened", hint="run it again")
     with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
         for build_plan in plans:
             images.append(build(build_plan, options, bases, listener, open_secret))

@@ -55,6 +55,18 @@ def make_folder(path: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """`path` has exactly these bytes, or what it had before, at every moment. Raises IOFailed, NoSpace."""
+    write_unnamed(path, data)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """The names in a folder last. Raises IOFailed."""
+    with failures(folder, "writing the vault"):
+        sync_folder(folder)
+
+
+def write_unnamed(path: Path, data: bytes) -> None:
+    """As `write_whole`, but the name lasts only once its folder is synced: for many files that nothing names yet."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with failures(path, "writing the vault"):
         temporary.unlink(missing_ok=True)
@@ -70,7 +82,6 @@ def write_whole(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ from imagesmith.errors import ContentMalformed, UsageError, VaultLocked
 from imagesmith.secret import Secret
 from imagesmith.vault import sealing
 from imagesmith.vault.draw import Drawn, public_of
-from imagesmith.vault.files import LOCK, TEMPORARY, alone, make_folder, read_closed, write_whole
+from imagesmith.vault.files import LOCK, TEMPORARY, alone, make_folder, read_closed, sync, write_unnamed, write_whole
 from imagesmith.vault.index import INDEX, Entry, Index, LockKind, check_name, encode, read_index
 
 OLD = ".old"
@@ -40,7 +40,7 @@ class Key:
 
 def create(folder: Path, key: Key) -> Index:
     """An empty vault. Raises UsageError where there is something already, IOFailed."""
-    if folder.exists() and (not folder.is_dir() or any(one.name != LOCK for one in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not _unfinished(one) for one in folder.iterdir())):
         raise UsageError("it is there already", where=str(folder), hint="imagesmith vault list shows what is in it")
     sealed = _sealed_key(key)
     with failures(folder, "making the vault"):
@@ -110,7 +110,7 @@ class Change:
             for folder in reversed(path.relative_to(self._folder).parents[:-1]):
                 make_folder(self._folder / folder)
         self.written.append(path)
-        write_whole(path, data)
+        write_unnamed(path, data)
 
 
 @contextmanager
@@ -127,6 +127,8 @@ def changing(folder: Path) -> Iterator[Change]:
         try:
             yield change
             if change.index != before:
+                for parent in {path.parent for path in change.written}:
+                    sync(parent)
                 write_whole(folder / INDEX, encode(change.index))
         except BaseException:
             # Whatever failed, what the index on the disk names stays.
@@ -198,6 +200,11 @@ def _opened(folder: Path, index: Index, identity: Secret | None) -> Opened:
     if (sealing.recipient_of(identity) if identity else "") != index.recipient:
         raise VaultLocked("this is not the key of this vault", where=str(folder), hint="give its own key")
     return Opened(folder, index, identity)
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether it is what a killed `create` leaves: a key that no index names, and that sealed nothing yet."""
+    return path.name in (LOCK, _identity_file(1)) or path.name.endswith(TEMPORARY)
 
 
 def _sweep(folder: Path, index: Index) -> None:
