@@ -14,9 +14,9 @@ from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.units import show_size
 from imagesmith.workflow.locking import NOTHING, Options, Outcome, update, update_all
-from imagesmith.workflow.looked_up import Bases, several
 from imagesmith.workflow.planned import lock_file
 from imagesmith.workflow.target import TargetChoice, wanted
+from imagesmith.workflow.updatable import Bases, bases_meant
 
 _DAY_S = 86400
 
@@ -115,7 +115,7 @@ def update_command(
       imagesmith update ./mine.yaml --insecure-unverified
     """
     options = Options(insecure, rollbacks)
-    bases, cache, listener = several(choice), Cache.default(), listener_for(ctx)
+    bases, cache, listener = bases_meant(choice), Cache.default(), listener_for(ctx)
     one = wanted(choice) if bases is None else None
     _require_known(rollbacks, ((one.profile.board, one.base),) if one else bases or ())
     if one:

@@ -20,8 +20,8 @@ from imagesmith.sources.cache import Cache
 from imagesmith.sources.fetch import Patience
 from imagesmith.sources.lock import LockEntry
 from imagesmith.workflow.locking import Options, Outcome, update, update_all
-from imagesmith.workflow.looked_up import several
 from imagesmith.workflow.target import TargetChoice
+from imagesmith.workflow.updatable import bases_meant
 
 __all__ = ["signer"]
 QUICK = Patience(attempts=1, pause_s=0.01, connect_s=2, stall_s=0.5, away_s=0)
@@ -39,7 +39,7 @@ def world(key: Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Every publisher of the shipped bases."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "servers" / "ca.pem"))
-    with everywhere(several(TargetChoice(no_cluster=True)) or (), tmp_path / "servers", key) as made:
+    with everywhere(bases_meant(TargetChoice(no_cluster=True)) or (), tmp_path / "servers", key) as made:
         yield made
 
 
@@ -115,7 +115,7 @@ def test_when_nothing_is_newer_nothing_is_written(world: Everywhere, desk: Desk)
 
 
 def test_bases_that_follow_no_index_are_left_and_told(desk: Desk) -> None:
-    made = tuple(one for one in several(TargetChoice(no_cluster=True)) or () if one[1].name == "debian")
+    made = tuple(one for one in bases_meant(TargetChoice(no_cluster=True)) or () if one[1].name == "debian")
     outcome = desk.update(made)
     assert outcome.left == tuple(f"{board.name}/debian" for board, _ in made)
     assert not desk.path.exists()
@@ -228,7 +228,7 @@ def test_a_broken_lock_is_told_before_anybody_is_asked(world: Everywhere, desk: 
 
 
 def names(choice: TargetChoice) -> set[str] | None:
-    found = several(choice)
+    found = bases_meant(choice)
     return None if found is None else {f"{board.name}/{base.name}" for board, base in found}
 
 

@@ -23,7 +23,7 @@ from imagesmith.workflow.target import (
 Bases = tuple[tuple[Board, Base], ...]
 
 
-def several(choice: TargetChoice) -> Bases | None:
+def bases_meant(choice: TargetChoice) -> Bases | None:
     """The bases that are meant when no node and no profile is named; None when one is.
 
     A board means its bases; no TARGET the bases of the inventory's nodes, else those of every board; `--base` keeps
