@@ -12,6 +12,17 @@ from lanes.conftest import Done, Program
 
 pytestmark = [pytest.mark.boot, pytest.mark.archive]
 
+RACK = """\
+schema: 1
+name: rack
+defaults:
+  ssh_keys: [KEY]
+  timezone: Europe/Berlin
+  time_servers: [10.0.2.2]
+nodes:
+  - {name: srv-1, profile: qemu-x86-server, address: 10.0.2.77/24, gateway: 10.0.2.2}
+"""
+
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
@@ -50,17 +61,27 @@ def test_another_boot_is_another_machine_and_the_image_stays_as_it_is(
         assert again[fact] != booted[fact]
 
 
-def test_x86_server_with_a_fixed_address_a_time_zone_and_time_servers(imagesmith: Program) -> None:
-    settings = ("address=10.0.2.77/24", "gateway=10.0.2.2", "timezone=Europe/Berlin", "time_servers=10.0.2.2")
-    words = [word for setting in settings for word in ("--set", setting)]
-    given = ("--no-cluster", "--ssh-key", "key.pub", "--hostname", "srv-1", *words)
-    built = imagesmith("build", "qemu-x86-server", *given)
+def test_x86_server_of_an_inventory_with_a_vault(imagesmith: Program, workshop: Path) -> None:
+    """Address, zone and time servers of the inventory; the host keys that its vault had before the first power-on."""
+    (workshop / "rack.yaml").write_text(RACK.replace("KEY", (workshop / "key.pub").read_text().strip()))
+    created = imagesmith("vault", "create", "--plain", "--cluster", "rack.yaml")
+    assert created.code == 0, created.out + created.err
+    known = imagesmith("known-hosts", "--cluster", "rack.yaml")
+    built = imagesmith("build", "srv-1", "--cluster", "rack.yaml")
     assert built.code == 0, built.out + built.err
-    facts = _kept(imagesmith("boot", "qemu-x86-server", "--json"))
+    facts = _kept(imagesmith("boot", "srv-1", "--json"))
     assert facts["hostname"] == "srv-1"
     assert "10.0.2.77" in facts["address"].split()
     assert facts["timezone"] == "Europe/Berlin"
     assert facts["time_servers"] == "10.0.2.2"
+    assert facts["host_key.ed25519"] in _fingerprints(known.out)
+
+
+def _fingerprints(known_hosts: str) -> list[str]:
+    done = subprocess.run(
+        ["ssh-keygen", "-l", "-f", "/dev/stdin"], input=known_hosts, capture_output=True, text=True, check=True
+    )
+    return [line.split()[1] for line in done.stdout.splitlines()]
 
 
 def test_a_broken_step_fails_the_boot_test(imagesmith: Program, worker: Path, workshop: Path) -> None:
