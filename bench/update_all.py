@@ -15,7 +15,7 @@ from bench.made_base import Base
 from bench.row import Row
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.locking import Options, update_all
-from imagesmith.workflow.looked_up import several
+from imagesmith.workflow.updatable import bases_meant
 from imagesmith.workflow.target import TargetChoice
 
 LIMIT = 3.0
@@ -35,7 +35,9 @@ def rows(base: Base, folder: Path, runs: int) -> list[Row]:
         signer = Signer(place / "gpg")
         stack.callback(signer.close)
         key = Key(signer, signer.make("bench"))
-        world = stack.enter_context(everywhere(several(TargetChoice(no_cluster=True)) or (), place / "servers", key))
+        world = stack.enter_context(
+            everywhere(bases_meant(TargetChoice(no_cluster=True)) or (), place / "servers", key)
+        )
         os.environ.update(NO_PROXY="127.0.0.1", REQUESTS_CA_BUNDLE=str(place / "servers" / "ca.pem"))
         options = Options(keyrings=signer.keyring(key.fingerprint).parent)
         outcome = update_all(world.bases, place / "imagesmith.lock", Cache(place / "cache"), options=options)
