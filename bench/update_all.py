@@ -15,8 +15,8 @@ from bench.made_base import Base
 from bench.row import Row
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.locking import Options, update_all
-from imagesmith.workflow.updatable import bases_meant
 from imagesmith.workflow.target import TargetChoice
+from imagesmith.workflow.updatable import bases_meant
 
 LIMIT = 3.0
 
