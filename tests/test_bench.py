@@ -26,6 +26,14 @@ def test_the_memory_of_a_program_and_of_what_it_starts_is_summed(tmp_path: Path)
     assert 70 <= peak < 130
 
 
+def test_every_case_can_be_started() -> None:
+    """What a case needs of the package and of the tests is there under the name that it uses."""
+    done = subprocess.run([sys.executable, "-m", "bench", "no-such-case"], cwd=Path(__file__).parents[1],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert "there is no case no-such-case" in done.stderr
+
+
 def test_our_side_of_the_edit_case_puts_every_file(tmp_path: Path) -> None:
     disk = small_disk(tmp_path)
     files, target = tmp_path / "files", tmp_path / "node.img"
