@@ -25,13 +25,12 @@ GROWERS = ("resize", "init=/usr/lib/raspberrypi-sys-mods/firstboot")
 _NEVER_BOOTED = ("", "uninitialized")
 
 FACTS: Mapping[str, str] = {
-    "ssh": "/ssh",
     "serial": "serial0,115200",
     "wizard": "userconfig.service",
     "account": "pi",
     "sudoers": "/etc/sudoers.d/010_pi-nopasswd",
 }
-"""`ssh`: the file that turns SSH on. `serial`: console= of the serial port. `wizard`: the unit that asks for a user's
+"""`serial`: console= of the serial port. `wizard`: the unit that asks for a user's
 name and password on the screen. `account`: the user that comes with the image. `sudoers`: what makes that one root."""
 
 KEY_MAKER = "regenerate_ssh_host_keys"
@@ -56,12 +55,18 @@ def objections(found: Findings) -> tuple[str, ...]:
 
 
 def starts(facts: Mapping[str, str], settings: Settings) -> tuple[Edit, ...]:
-    """Words for the kernel, and SSH on, which is off in the image as published: either of its two ways would do."""
+    """Words for the kernel, and SSH on, which is off in the image as published.
+
+    By systemd's own links, and not by the file `ssh` on FAT: for that one the image runs `systemctl enable --now` while
+    the system starts. systemd reads all units anew meanwhile, may lose sight of an sshd that it has just started, and
+    fails to start a second one (seen with systemd 257, about one start in three, where both ways were used).
+    """
     return (
         *cgroup_words(*CMDLINE),
         *(_serial(facts) if settings.serial_console else ()),
-        PutFile("boot", facts["ssh"], b""),
         enabled("ssh.service"),
+        # As `systemctl enable` makes it too, so that whoever enables SSH again changes nothing.
+        Link("root", "/etc/systemd/system/sshd.service", "/usr/lib/systemd/system/ssh.service"),
     )
 
 

@@ -175,7 +175,7 @@ def test_the_c_locale_needs_no_making() -> None:
 
 def test_raspberry_pi_os_is_only_added_to_on_its_boot_partition() -> None:
     boot = [e for e in edits("raspios-cloudinit") if e.partition == "boot"]
-    assert {e.path for e in boot} == {"/user-data", "/meta-data", "/network-config", "/ssh", "/cmdline.txt"}
+    assert {e.path for e in boot} == {"/user-data", "/meta-data", "/network-config", "/cmdline.txt"}
     assert all(isinstance(e, EnsureToken) for e in boot if e.path == "/cmdline.txt")
 
 

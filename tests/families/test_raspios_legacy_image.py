@@ -67,7 +67,7 @@ def test_what_that_start_takes_out_of_the_line_leaves_ours(made: Disk, tmp_path:
 
 
 def test_nothing_is_written_for_a_cloud_init_that_is_not_there(pi: Workshop, made: Disk) -> None:
-    assert changed(files(pi.disk, "boot"), files(made, "boot")) == {"cmdline.txt", "ssh"}
+    assert changed(files(pi.disk, "boot"), files(made, "boot")) == {"cmdline.txt"}
 
 
 def test_ssh_is_on_and_takes_keys_only(made: Disk) -> None:
