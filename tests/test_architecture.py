@@ -14,7 +14,7 @@ ROOT = Path(imagesmith.__file__).parent
 LAYERS = {
     "errors": 0, "units": 0, "secret": 0, "model": 0, "events": 0, "messages": 0,
     "formats": 1, "streams": 1, "identity": 1,
-    "profile": 2, "families": 2, "planning": 2,
+    "profile": 2, "families": 2, "cluster": 2, "planning": 2,
     "tools": 3, "resources": 3, "disk": 3, "ring": 3, "invoker": 3,
     "sources": 4, "image": 4, "output": 4, "flash": 4, "boot": 4, "vault": 4,
     "workflow": 5,

@@ -29,7 +29,7 @@ from imagesmith.workflow.bases import Bases, obtain
 from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
-from imagesmith.workflow.sealed import host_keys_of, vault_of
+from imagesmith.workflow.sealed import vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 from imagesmith.workflow.vault import Opening, draw_missing, names_for
@@ -131,7 +131,7 @@ def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> lis
     vault, nodes = vault_of(choice), [one.node.name for one in targets]
     if vault:
         draw_missing(vault, names_for(nodes, cluster=False))
-    return [plan(one, lock_file(choice), epoch=epoch, host_keys=host_keys_of(vault, one.node.name)) for one in targets]
+    return [plan(one, lock_file(choice), epoch=epoch, vault=vault) for one in targets]
 
 
 def _next(targets: tuple[Wanted, ...], output: Path) -> str:

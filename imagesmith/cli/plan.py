@@ -20,7 +20,7 @@ from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.pinned import pinned
 from imagesmith.workflow.planned import LOCK, lock_file, plan
-from imagesmith.workflow.sealed import beside, host_keys_of, not_drawn, vault_of
+from imagesmith.workflow.sealed import beside, not_drawn, vault_of
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
@@ -133,7 +133,7 @@ def plan_command(choice: TargetChoice, everything: bool, vault: Path | None, as_
     choice = replace(choice, vault=vault)
     epoch, lock_path, vault = source_date_epoch(), lock_file(choice), vault_of(choice)
     targets = all_wanted(choice) if everything else (wanted(choice),)
-    plans = [plan(one, lock_path, epoch=epoch, host_keys=host_keys_of(vault, one.node.name)) for one in targets]
+    plans = [plan(one, lock_path, epoch=epoch, vault=vault) for one in targets]
     if vault and (missing := not_drawn(vault, [one.node.name for one in targets])):
         names = ", ".join(missing)
         click.echo(f"{vault} has no host keys for {names} yet: build draws them, and the plan then has them", err=True)

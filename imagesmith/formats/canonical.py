@@ -29,6 +29,7 @@ from imagesmith.model import (
     Remove,
     RemoveKey,
     SetKey,
+    Supply,
 )
 from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey
 
@@ -82,6 +83,9 @@ def _plain_fields(value: object) -> dict[str, object]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         inner = getattr(value, field.name)
         if isinstance(value, FileContent) and field.name == "path":
+            continue
+        # Its digest says what it is, wherever it came from.
+        if isinstance(value, Supply) and field.name in ("url", "file"):
             continue
         if isinstance(value, SecretRef) and field.name == "written":
             continue

@@ -31,6 +31,7 @@ from imagesmith.model.origins import (
     Signature,
     Source,
 )
+from imagesmith.model.part import Duty, Part, SealedCluster, Supply
 from imagesmith.model.planned import (
     BootWords,
     BuildPlan,
@@ -50,6 +51,7 @@ from imagesmith.model.planned import (
     RemoveKey,
     SetKey,
 )
+from imagesmith.model.shared import ClusterNetwork, K3s, Registry, RegistryLogin, SshAccess, Upkeep
 from imagesmith.model.wanted import (
     Architecture,
     Board,
@@ -74,12 +76,14 @@ __all__ = [
     "BootWords",
     "BuildPlan",
     "Cluster",
+    "ClusterNetwork",
     "Content",
     "DebianSource",
     "Device",
     "Digest",
     "DiskLayout",
     "Documents",
+    "Duty",
     "Edit",
     "EnsureLine",
     "EnsureToken",
@@ -90,6 +94,7 @@ __all__ = [
     "Follow",
     "HttpSource",
     "Image",
+    "K3s",
     "Link",
     "LockAccount",
     "MakeDir",
@@ -99,6 +104,7 @@ __all__ = [
     "Node",
     "ObtainedBase",
     "Package",
+    "Part",
     "Partition",
     "PartitionRole",
     "PartitionSpec",
@@ -107,14 +113,20 @@ __all__ = [
     "PutFile",
     "QemuMachine",
     "Refusal",
+    "Registry",
+    "RegistryLogin",
     "Remove",
     "RemoveKey",
     "Role",
+    "SealedCluster",
     "SealedHostKey",
     "SetKey",
     "Settings",
     "Signature",
     "Source",
+    "SshAccess",
+    "Supply",
     "TargetDisk",
+    "Upkeep",
     "Wifi",
 ]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base, Digest
+from imagesmith.model.part import Supply
 from imagesmith.model.wanted import Architecture, Node, Role
 from imagesmith.secret import SecretRef, SecretText
 
@@ -184,6 +185,8 @@ class BuildPlan:
     edits: tuple[Edit, ...]
     promises: tuple[Promise, ...]
     machine: QemuMachine | None
+    supplies: tuple[Supply, ...] = ()
+    """Files that are fetched for the image and put into its root, after the edits."""
     epoch: int = 0
     """Time that every written file bears; 0 = the base's own."""
     schema: int = 1

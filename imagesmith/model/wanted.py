@@ -8,6 +8,7 @@ from typing import Literal
 
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
+from imagesmith.model.shared import ClusterNetwork, K3s, SshAccess, Upkeep
 from imagesmith.secret import SecretRef
 
 Architecture = Literal["amd64", "arm64"]
@@ -154,6 +155,12 @@ class Node:
     cluster: str = ""
     """The cluster's name; empty = standalone, joins nothing."""
     domain: str = ""
+    role: Role | None = None
+    """None = its profile's."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the Kubernetes node; they count when it joins for the first time."""
+    taints: tuple[str, ...] = ()
+    """As `key=value:NoSchedule`; the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,11 @@ class Cluster:
     nodes: tuple[Node, ...]
     path: str = ""
     """The inventory file it was read from."""
+    k3s: K3s | None = None
+    """None = its nodes are machines with a name and an address, and no Kubernetes."""
+    network: ClusterNetwork = field(default_factory=ClusterNetwork)
+    ssh: SshAccess = field(default_factory=SshAccess)
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from imagesmith.cluster import contents
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import Given
-from imagesmith.model import Base, BuildPlan, Materials, Node, Profile, SealedHostKey
+from imagesmith.model import Base, BuildPlan, Materials, Node, Part, Profile, SealedHostKey, Supply
 from imagesmith.planning.payload import documents
 
 
@@ -22,11 +23,14 @@ def plan_build(
     *,
     epoch: int = 0,
     host_keys: tuple[SealedHostKey, ...] = (),
+    part: Part | None = None,
+    supplies: tuple[Supply, ...] = (),
 ) -> BuildPlan:
     """The plan that makes `node` from `base`, which is one of the profile's board, perhaps with a digest from a lock.
 
     `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. `host_keys` are
-    those that a vault keeps for the node; without them it makes its own. Raises UsageError for a base that the board
+    those that a vault keeps for the node; without them it makes its own. `part` is its part in a k3s cluster, None
+    where it has none; `supplies` are the files that are fetched for it. Raises UsageError for a base that the board
     does not have and for settings that no document can hold.
     """
     if profile.base_named(base.name) is None:
@@ -39,13 +43,14 @@ def plan_build(
     return BuildPlan(
         name=node.name,
         node=node,
-        role=profile.role,
+        role=node.role or profile.role,
         profile=profile.name,
         board=profile.board.name,
         architecture=profile.board.architecture,
         base=base,
-        edits=family.edits(given),
-        promises=family.promises(given),
+        edits=(*family.edits(given), *(contents.edits(part, profile, materials) if part else ())),
+        promises=(*family.promises(given), *(contents.promises(part) if part else ())),
         machine=profile.board.machine_for(base),
+        supplies=supplies,
         epoch=epoch,
     )

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagesmith import resources
+from imagesmith.cluster.parts import part_of
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import BuildPlan, SealedHostKey
+from imagesmith.model import BuildPlan, Part
 from imagesmith.planning.build import plan_build
 from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
-from imagesmith.workflow.sealed import host_keys_of, vault_of
-from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, looks_like_path, wanted
+from imagesmith.workflow.sealed import host_keys_of, sealed_cluster, vault_of
+from imagesmith.workflow.supplies import supplies_of
+from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, catalogue_of, looks_like_path, wanted
 
 LOCK = "imagesmith.lock"
 
@@ -33,10 +35,32 @@ def shipped_lock() -> lock.Lock:
     return lock.read(resources.folder("profiles") / LOCK)
 
 
-def plan(found: Wanted, lock_path: Path, *, epoch: int = 0, host_keys: tuple[SealedHostKey, ...] = ()) -> BuildPlan:
-    """The plan of what is wanted. Raises DocumentInvalid for a broken lock and what `plan_build` raises."""
+def plan(found: Wanted, lock_path: Path, *, epoch: int = 0, vault: Path | None = None) -> BuildPlan:
+    """The plan of what is wanted, with what `vault` shows of its secrets.
+
+    Raises DocumentInvalid for a broken lock, what `plan_build` raises, and what `read_index` does of a vault.
+    """
     base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name, shipped_lock())
-    return plan_build(found.profile, found.node, base, resources.materials(), epoch=epoch, host_keys=host_keys)
+    part = part_in_cluster(found, vault)
+    return plan_build(
+        found.profile,
+        found.node,
+        base,
+        resources.materials(),
+        epoch=epoch,
+        host_keys=host_keys_of(vault, found.node.name),
+        part=part,
+        supplies=supplies_of(found, part, base, lock_path),
+    )
+
+
+def part_in_cluster(found: Wanted, vault: Path | None) -> Part | None:
+    """The part of what is wanted in its k3s cluster; None where it has none. Raises what `read_index` does."""
+    if found.cluster is None or found.cluster.k3s is None:
+        return None
+    profiles = catalogue_of(found.cluster).profiles
+    roles = {node.name: node.role or profiles[node.profile].role for node in found.cluster.nodes}
+    return part_of(found.cluster, found.node, roles, sealed_cluster(found.cluster, vault))
 
 
 def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:
@@ -78,6 +102,5 @@ def choice_of(target: str, options: Mapping[str, str]) -> TargetChoice:
 def current_plan_id(built: Built) -> str:
     """The id of the plan that a built image would have if it were built again now, with the same options."""
     choice = choice_of(built.target, built.options)
-    found = wanted(choice)
-    keys = host_keys_of(vault_of(choice), found.node.name)
-    return plan_id(plan(found, lock_file(choice), epoch=int(built.options.get("epoch", "0")), host_keys=keys))
+    epoch = int(built.options.get("epoch", "0"))
+    return plan_id(plan(wanted(choice), lock_file(choice), epoch=epoch, vault=vault_of(choice)))

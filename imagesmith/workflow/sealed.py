@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from imagesmith.model import Cluster, Node, SealedHostKey
+from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.index import Entry, read_index
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice
@@ -45,6 +45,14 @@ def host_keys_of(vault: Path | None, node: str) -> tuple[SealedHostKey, ...]:
     kept = read_index(vault).secrets
     named = [(kind, f"nodes/{node}/host-key.{kind}") for kind in KINDS]
     return tuple(_sealed(kind, name, kept[name], vault) for kind, name in named if name in kept)
+
+
+def sealed_cluster(cluster: Cluster, vault: Path | None) -> SealedCluster | None:
+    """What a plan needs of a cluster's secrets; None where there is no vault, or not all of them were drawn yet.
+
+    Raises what `read_index` does.
+    """
+    return None
 
 
 def known_hosts(cluster: Cluster, vault: Path, ports: Iterable[int] = (_PORT,)) -> dict[str, tuple[str, ...]]:

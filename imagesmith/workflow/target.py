@@ -34,6 +34,8 @@ class Wanted:
     profile: Profile
     node: Node
     base: Base
+    cluster: Cluster | None = None
+    """The inventory that the node is one of; None where it stands alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def resolve(
     except UsageError as error:
         near = did_you_mean(base, [one.name for one in profile.board.bases])
         raise UsageError(f"{error}{near}", hint=error.hint) from error
-    return Wanted(profile, replace(node, base=chosen.name), chosen)
+    member = cluster if cluster and cluster.node(node.name) and node.cluster else None
+    return Wanted(profile, replace(node, base=chosen.name), chosen, member)
 
 
 def load_inventory(path: Path | None) -> Cluster | None:
