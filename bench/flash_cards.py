@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.loop_card import loop_card
 from bench.made_base import Base, MiB, make_base
 from bench.row import Row, sampled_peak
 
@@ -43,7 +44,7 @@ def rows(base: Base, folder: Path, runs: int) -> list[Row]:
     """Medians of `runs`, alternating. `base` is not used: it has more mapped."""
     made = _Made(Path(tempfile.mkdtemp(prefix="cards-", dir=folder)))
     with contextlib.ExitStack() as stack:
-        cards = [stack.enter_context(_card(folder / f"card{number}")) for number in range(4)]
+        cards = [stack.enter_context(loop_card(folder / f"card{number}", SIZE + 64 * MiB)) for number in range(4)]
         return [
             *_mapped_raw(made, cards[0], runs),
             *_xz(made, cards[0], runs),
@@ -210,17 +211,3 @@ def _run(*argv: object) -> None:
 def _drop_caches() -> None:
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
-
-
-@contextlib.contextmanager
-def _card(file: Path) -> Iterator[str]:
-    """A loop device that keeps nothing in the page cache below it, its file allocated as a card's blocks are."""
-    with file.open("wb") as opened:
-        os.posix_fallocate(opened.fileno(), 0, SIZE + 64 * MiB)
-    argv = ["losetup", "--find", "--show", "--direct-io=on", str(file)]
-    device = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        yield device
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
-        file.unlink()

@@ -11,9 +11,10 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.loop_card import loop_card
 from bench.made_base import Base, MiB
 from bench.row import Row, sampled_peak
 
@@ -37,7 +38,7 @@ def rows(base: Base, folder: Path, runs: int) -> list[Row]:
     place.mkdir()
     images = _images(place)
     with contextlib.ExitStack() as stack:
-        cards = [stack.enter_context(_card(place / f"card{number}")) for number in range(CARDS)]
+        cards = [stack.enter_context(loop_card(place / f"card{number}", SIZE + 8 * MiB)) for number in range(CARDS)]
         alone = min(_flashed(place, [images[0].name, cards[0]])[0] for _ in range(runs))
         each = [f"node-{number}={card}" for number, card in enumerate(cards[:IMAGES], 1)]
         return [
@@ -79,16 +80,3 @@ def _flashed(place: Path, words: Sequence[str]) -> tuple[float, float]:
     if process.returncode:
         raise RuntimeError(f"{words}: {complaint}")
     return time.monotonic() - start, peak[0]
-
-
-@contextlib.contextmanager
-def _card(file: Path) -> Iterator[str]:
-    with file.open("wb") as opened:
-        os.posix_fallocate(opened.fileno(), 0, SIZE + 8 * MiB)
-    argv = ["losetup", "--find", "--show", "--direct-io=on", str(file)]
-    device = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        yield device
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
-        file.unlink()
