@@ -1,7 +1,7 @@
 """The nouns of the sentence in docs/architecture.md, as frozen values. No file is opened here.
 
-A `Profile` and a `Node`, with its `Part` in a `Cluster`, make a `BuildPlan`; the plan turns a verified `Base` into an `Image` with a `BlockMap`
-and a manifest; an image is flashed to a `Device`, read back, and booted to prove it.
+A `Profile` and a `Node`, with its `Part` in a `Cluster`, make a `BuildPlan`; the plan turns a verified `Base` into an
+`Image` with a `BlockMap` and a manifest; an image is flashed to a `Device`, read back, and booted to prove it.
 Sizes are bytes, durations seconds, times seconds since 1970 (UTC), unless a name says otherwise.
 """
 
