@@ -1,20 +1,43 @@
-"""All that a node's part in its cluster puts into its image. Called by `planning.build`."""
+"""All that a node's part in its cluster puts into its image. Called by `planning.build`, and for its packages by
+`workflow`.
+
+A module of this folder that has something to add stands in `_SHARES` and offers the three functions of `Share`.
+"""
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from imagesmith.cluster import k3s, vip
 from imagesmith.model import Edit, Materials, Part, Profile, Promise
+
+
+class Share(Protocol):
+    """What a module adds; nothing is `()`."""
+
+    def edits(self, part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]: ...
+
+    def promises(self, part: Part) -> tuple[Promise, ...]: ...
+
+    def packages(self, part: Part) -> tuple[str, ...]: ...
+
+
+_SHARES: tuple[Share, ...] = (
+    k3s,
+    vip,
+)
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:
     """In the order in which they are to be made, after those of the node's family."""
-    return ()
+    return tuple(edit for share in _SHARES for edit in share.edits(part, profile, materials))
 
 
 def promises(part: Part) -> tuple[Promise, ...]:
     """What the first boot must bring about of it."""
-    return ()
+    return tuple(promise for share in _SHARES for promise in share.promises(part))
 
 
 def packages(part: Part) -> tuple[str, ...]:
-    """The names of Debian packages that it needs, whether a base has them or not."""
-    return ()
+    """The names of Debian packages that it needs, whether a base has them or not, each once."""
+    return tuple(dict.fromkeys(name for share in _SHARES for name in share.packages(part)))
