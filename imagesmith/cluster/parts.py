@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagesmith.model import Cluster, Node, Part, Role, SealedCluster
+from imagesmith.model import Board, Cluster, Node, Part, Role, SealedCluster
 
 
 def part_of(cluster: Cluster, node: Node, roles: Mapping[str, Role], sealed: SealedCluster | None) -> Part:
@@ -20,3 +20,36 @@ def part_of(cluster: Cluster, node: Node, roles: Mapping[str, Role], sealed: Sea
     founded = sealed is not None and bool(sealed.founded)
     founds = first and (len(servers) == 1 or not founded)
     return Part(cluster, node, "founder" if founds else "server", servers, sealed)
+
+
+def reached_at(node: Node, domain: str) -> str:
+    """What the other nodes reach a node by: its address, else the one that DHCP keeps for it, else its name."""
+    address = node.network.address.partition("/")[0] or node.network.reserved
+    return address or _full_name(node, domain)
+
+
+def tls_names(part: Part) -> tuple[str, ...]:
+    """What the servers' certificates are for, the same on all of them: their names and addresses, the VIP, and more.
+
+    In the inventory's order, each once.
+    """
+    cluster = part.cluster
+    found: list[str] = []
+    for server in part.servers:
+        found += [server.name, _full_name(server, cluster.domain), reached_at(server, cluster.domain)]
+    return tuple(dict.fromkeys(name for name in (*found, cluster.network.vip, *cluster.network.names) if name))
+
+
+def cautions(part: Part, board: Board) -> tuple[str, ...]:
+    """What is to be minded of a node's part on its board; `plan` and `build` say it, and go on."""
+    k3s = part.cluster.k3s
+    if part.duty == "agent" or k3s is None or k3s.datastore != "etcd" or board.storage != "card":
+        return ()
+    return (
+        "etcd on an SD card: it waits for the card after every change, so a slow card stops the cluster, and any wears"
+        f" out; start this {board.title} from an SSD, or keep the data in sqlite on one server with a disk",
+    )
+
+
+def _full_name(node: Node, domain: str) -> str:
+    return f"{node.name}.{domain}" if domain else node.name

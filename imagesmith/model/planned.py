@@ -8,7 +8,7 @@ from typing import Literal
 
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base, Digest
-from imagesmith.model.part import Supply
+from imagesmith.model.part import Duty, Supply
 from imagesmith.model.wanted import Architecture, Node, Role
 from imagesmith.secret import SecretRef, SecretText
 
@@ -187,6 +187,10 @@ class BuildPlan:
     machine: QemuMachine | None
     supplies: tuple[Supply, ...] = ()
     """Files that are fetched for the image and put into its root, after the edits."""
+    duty: Duty | None = None
+    """Its part in a k3s cluster; None where it has none."""
+    cautions: tuple[str, ...] = ()
+    """What is to be minded of that part; `plan` and `build` say it, and go on."""
     epoch: int = 0
     """Time that every written file bears; 0 = the base's own."""
     schema: int = 1

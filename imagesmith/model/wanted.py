@@ -32,6 +32,8 @@ class Board:
     """Bases that do not work on it, by name, with the reason; none of them is in `bases`."""
     wifi: bool = False
     """It has a radio of its own."""
+    storage: Literal["disk", "card"] = "disk"
+    """What it starts from as a rule; a card wears out under a database that writes without pause."""
 
     def machine_for(self, base: Base) -> QemuMachine | None:
         """The machine that boots `base` in place of this board; None where there is none."""
@@ -62,6 +64,10 @@ class Network:
     """Lower-case, colons; empty = every wired interface."""
     wifi: Wifi | None = None
     """None = by wire only."""
+    reserved: str = ""
+    """Without prefix: what DHCP gives the card `mac`, every time. The node still asks."""
+    resolvable: bool = False
+    """The network's name server knows the node by its name, whatever its address is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from imagesmith.cluster import contents
+from imagesmith.cluster.parts import cautions
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import Given
@@ -52,5 +53,7 @@ def plan_build(
         promises=(*family.promises(given), *(contents.promises(part) if part else ())),
         machine=profile.board.machine_for(base),
         supplies=supplies,
+        duty=part.duty if part else None,
+        cautions=cautions(part, profile.board) if part else (),
         epoch=epoch,
     )

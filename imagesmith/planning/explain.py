@@ -64,7 +64,7 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
         *_labelled("fetches", [_fetches(plan.base, cached)]),
         *_labelled("network", _network(plan)),
         *_labelled("login", _login(plan)),
-        *_labelled("mind", _cautions(plan.base, plan.board)),
+        *_labelled("mind", _minded(plan)),
     ]
     medium = any(edit.partition == "medium" for edit in plan.edits)
     if medium and plan.node.disk:
@@ -191,6 +191,11 @@ def _login(plan: BuildPlan) -> list[str]:
         lines += ["NOBODY CAN BECOME ROOT: sudo asks for a password, and the user has none; write password_file,",
                   "or sudo_nopasswd: true"]  # fmt: skip
     return lines
+
+
+def _minded(plan: BuildPlan) -> list[str]:
+    of_its_part = [line for caution in plan.cautions for line in textwrap.wrap(caution, _WIDTH - _LABEL)]
+    return [*_cautions(plan.base, plan.board), *of_its_part]
 
 
 def _cautions(base: Base, board: str) -> list[str]:

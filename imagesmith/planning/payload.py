@@ -75,7 +75,7 @@ def _node_settings(node: Node, profile: Profile) -> dict[str, str]:
     settings: Settings = node.settings
     return {
         "NODE_NAME": node.name,
-        "NODE_ROLE": profile.role,
+        "NODE_ROLE": node.role or profile.role,
         "USER_NAME": settings.user,
         "USER_GROUPS": " ".join(USER_GROUPS),
         "SUDO_NOPASSWD": "yes" if settings.sudo_nopasswd else "no",

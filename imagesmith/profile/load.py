@@ -114,6 +114,7 @@ def _board(fields: Fields, name: str, bases: Mapping[str, Base]) -> Board:
         notes=fields.take_all("notes", text(names.title)),
         unsuitable={base.name: base.unsuitable[name] for base in bases.values() if name in base.unsuitable},
         wifi=fields.take("wifi", boolean, False),
+        storage=fields.take("storage", choice("disk", "card"), "disk"),
     )
 
 

@@ -81,6 +81,8 @@ NETWORK: Mapping[str, Kind[Any]] = {
     "address": text(names.interface_address),
     **SHARED_NETWORK,
     "mac": text(names.mac),
+    "reserved": text(names.ip_address),
+    "resolvable": boolean,
 }
 
 _LISTS = ("time_servers", "nameservers")
@@ -100,6 +102,10 @@ def settings_in(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def network_complaint(network: Network) -> tuple[str, str]:
     """The field of a network that does not fit the others, and why; empty when all is well."""
+    if network.reserved and network.address:
+        return "reserved", "the node has an address of its own and asks no DHCP; keep one of the two"
+    if network.reserved and not network.mac:
+        return "reserved", "DHCP keeps an address for a network card: the node's `mac` is missing"
     if not network.address:
         alone = "a gateway needs an address; without one the node asks DHCP"
         return ("gateway", alone) if network.gateway else ("", "")

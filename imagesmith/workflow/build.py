@@ -219,6 +219,8 @@ def _published(image: Image, folder: Path) -> Image:
 def _mind_login(build_plan: BuildPlan, listener: Listener) -> None:
     if caution := build_plan.base.cautions.get(build_plan.board):
         listener(Warned(f"{build_plan.base.name} on {build_plan.board}: {caution}"))
+    for caution in build_plan.cautions:
+        listener(Warned(f"{build_plan.name}: {caution}"))
     if not build_plan.node.settings.ssh_keys:
         listener(Warned(f"nobody will be able to log in to {build_plan.name}", hint="give a key: --ssh-key FILE"))
     if not build_plan.node.settings.has_root:
