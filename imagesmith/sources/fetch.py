@@ -1,8 +1,9 @@
 """Downloads over https: resumed, limited, patient with a server's moods and not with a stalled one.
 
-https only, at every hop; `requests` is used nowhere else. Proxy variables and REQUESTS_CA_BUNDLE are honoured. Called
-by `obtain` and the feeder, for small files by whatever needs them; writes only the Part that it is given. Every failure
-is SourceUnreachable or ContentMalformed and names the URL (see `shown`), the cause and what to do next.
+https only, at every hop, unless a caller says `plain`; `requests` is used nowhere else. Proxy variables and
+REQUESTS_CA_BUNDLE are honoured. Called by `obtain`, `published` and the feeder, for small files by whatever needs them;
+writes only the Part that it is given. Every failure is SourceUnreachable or ContentMalformed and names the URL (see
+`shown`), the cause and what to do next.
 """
 
 from __future__ import annotations
@@ -101,17 +102,19 @@ def fetch(
     limit: int = MOST,
     patience: Patience = PATIENT,
     listener: Listener = unheard,
+    plain: bool = False,
 ) -> None:
     """Bring `part` to the whole body of `url`, going on where it stands if it is of the same version.
 
     `size` is what the body must have (0 = unknown), `limit` the most it may have. On an error the part keeps its bytes.
+    `plain` takes http too, for what is held to a digest that somebody signed: archives of packages.
     """
     with requests.Session() as session:
         attempts = _Attempts(url, patience, listener)
         while True:
             before = part.size
             try:
-                _attempt(session, url, part, size, limit, patience, listener)
+                _attempt(session, url, part, size, limit, patience, listener, plain)
                 return
             except _TryAgain as error:
                 attempts.pause(error, came=part.size > before)
@@ -144,14 +147,21 @@ def fetch_small(
 
 
 def _attempt(
-    session: requests.Session, url: str, part: Part, size: int, limit: int, patience: Patience, listener: Listener
+    session: requests.Session,
+    url: str,
+    part: Part,
+    size: int,
+    limit: int,
+    patience: Patience,
+    listener: Listener,
+    plain: bool,
 ) -> None:
     have = part.version
     resume = have is not None and have.url == url and (not size or part.size <= size)
     if resume and size and part.size == size:
         return
     asked = {"Range": f"bytes={part.size}-", "If-Range": have.validator} if resume and have else {}
-    with _open(session, url, asked, patience) as response:
+    with _open(session, url, asked, patience, plain) as response:
         if response.status_code == 416 and resume:
             if _range(response) == (-1, part.size):
                 return  # it was whole already
@@ -192,13 +202,13 @@ def _save(
 
 @contextmanager
 def _open(
-    session: requests.Session, url: str, headers: dict[str, str], patience: Patience
+    session: requests.Session, url: str, headers: dict[str, str], patience: Patience, plain: bool = False
 ) -> Iterator[requests.Response]:
-    """The answer after all redirects, each of which must stay on https."""
+    """The answer after all redirects, each of which must stay on https (or, `plain`, on http)."""
     sent = {"User-Agent": f"imagesmith/{__version__}", "Accept-Encoding": "identity", **headers}
     at = url
     for _ in range(_HOPS):
-        if _scheme(at, url) != "https":
+        if _scheme(at, url) not in (("https", "http") if plain else ("https",)):
             raise _unreachable(url, f"redirects to {shown(at)}, which is not https" if at != url else "is not https")
         try:
             response = session.get(

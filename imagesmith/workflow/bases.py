@@ -1,5 +1,5 @@
 """The bases of one run: each is obtained and checked once, whatever number of nodes is built on it, and stays in the
-cache until the run is over.
+cache until the run is over. So does what is fetched for an image beside its base.
 
 Called by `workflow.build` and `workflow.selftest`. Reads and fills the cache through `sources`.
 """
@@ -12,11 +12,23 @@ from pathlib import Path
 from types import TracebackType
 
 from imagesmith.disk import failures
+from imagesmith.errors import ImagesmithError
 from imagesmith.events import Listener, Noted
-from imagesmith.model import Architecture, Base, BuildPlan, DebianSource, FileSource, HttpSource, ObtainedBase
+from imagesmith.model import (
+    Architecture,
+    Base,
+    BuildPlan,
+    DebianSource,
+    FileContent,
+    FileSource,
+    HttpSource,
+    ObtainedBase,
+    Supply,
+)
 from imagesmith.sources.bootstrap import obtain_debian
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.obtain import obtain_file, obtain_http
+from imagesmith.sources.published import obtain_published
 
 
 def obtain(build_plan: BuildPlan, cache: Cache, *, insecure: bool, listener: Listener) -> ObtainedBase:
@@ -64,6 +76,21 @@ class Bases:
         obtained = self._in_use(build_plan)
         self._kept.append(_Kept(build_plan.base, build_plan.architecture, obtained, _identity(obtained.path)))
         return obtained
+
+    def supply(self, supply: Supply) -> FileContent:
+        """The file of a plan's supply, of the digest that it must have; a local one is held to it when it is put."""
+        if supply.file:
+            return FileContent(Path(supply.file), supply.digest, supply.size)
+        while True:
+            try:
+                entry = obtain_published(
+                    (supply.url,), supply.digest, supply.size, cache=self._cache, listener=self._listener, plain=True
+                )
+            except ImagesmithError as error:
+                raise error.within(f"while getting {supply.name}") from error
+            if self._leaving.enter_context(self._cache.using(entry.path)):
+                return FileContent(entry.path, supply.digest, entry.size)
+            self._listener(Noted(f"{supply.name} was just removed from the cache"))
 
     def _in_use(self, build_plan: BuildPlan) -> ObtainedBase:
         while True:

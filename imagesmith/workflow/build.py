@@ -26,7 +26,8 @@ from imagesmith.image.findings import gather
 from imagesmith.image.grow import grow_root
 from imagesmith.image.raw import RawImage
 from imagesmith.image.remaster import remaster
-from imagesmith.model import BuildPlan, Image, ObtainedBase
+from imagesmith.image.room import make_room
+from imagesmith.model import BuildPlan, FileContent, Image, ObtainedBase, PutFile
 from imagesmith.output.pack import LIBZSTD
 from imagesmith.output.publish import Staging
 from imagesmith.output.seal import Sealed, seal
@@ -71,8 +72,11 @@ def build(
         listener(StepStarted("base", f"{name} builds on {build_plan.base.name}"))
         base = bases.of(build_plan)
         listener(StepFinished("base", base.trust))
+        supplied = tuple(
+            PutFile("root", supply.path, bases.supply(supply), supply.mode) for supply in build_plan.supplies
+        )
         with Staging(options.output / name, also_ours=_LATER, listener=listener) as staging:
-            made, digests = _make(build_plan, base, options, staging, open_secret, listener)
+            made, digests = _make(build_plan, base, supplied, options, staging, open_secret, listener)
             staging.publish(digests)
         return _published(made, options.output / name)
     except ImagesmithError as error:
@@ -81,7 +85,8 @@ def build(
 
 def require_tools(build_plan: BuildPlan, compress: Compression) -> None:
     """Before any work, so that a missing program is told at once. Raises ToolMissing."""
-    editing = ["xorriso"] if _is_medium(build_plan) else [*_TOOLS, *(["resize2fs"] if build_plan.base.min_root else [])]
+    grows = build_plan.base.min_root or build_plan.supplies
+    editing = ["xorriso"] if _is_medium(build_plan) else [*_TOOLS, *(["resize2fs"] if grows else [])]
     for name in (*editing, *(["xz"] if compress == "xz" else [])):
         tools.find(name)
 
@@ -101,6 +106,7 @@ def recognised(build_plan: BuildPlan, base: ObtainedBase) -> Findings:
 def _make(
     build_plan: BuildPlan,
     base: ObtainedBase,
+    supplied: tuple[PutFile, ...],
     options: BuildOptions,
     staging: Staging,
     open_secret: OpenSecret,
@@ -111,7 +117,7 @@ def _make(
     raw_path = folder / f"{name}.img"
     packed = None if options.compress == "none" else folder / f"{name}.img.{options.compress}"
     with tools.taking_part() as programs:
-        applied, ranges = _edit(build_plan, base, raw_path, epoch, open_secret, listener)
+        applied, ranges = _edit(build_plan, base, supplied, raw_path, epoch, open_secret, listener)
         listener(StepStarted("seal", f"digest, block map, {options.compress}"))
         sealed = seal(raw_path, ranges, compress=options.compress, packed=packed, listener=listener)
     listener(
@@ -147,28 +153,33 @@ def _make(
 def _edit(
     build_plan: BuildPlan,
     base: ObtainedBase,
+    supplied: tuple[PutFile, ...],
     raw_path: Path,
     epoch: int,
     open_secret: OpenSecret,
     listener: Listener,
 ) -> tuple[tuple[AppliedEdit, ...], tuple[tuple[int, int], ...]]:
     """The raw image, grown and edited; what was done, and the bytes in use as (start, end)."""
-    listener(StepStarted("edit", f"{len(build_plan.edits)} edits"))
+    edits = (*build_plan.edits, *supplied)
+    listener(StepStarted("edit", f"{len(edits)} edits"))
     recognised(build_plan, base)
     if _is_medium(build_plan):
-        applied = remaster(
-            base.path, raw_path, build_plan.edits, epoch=epoch, open_secret=open_secret, listener=listener
-        )
+        applied = remaster(base.path, raw_path, edits, epoch=epoch, open_secret=open_secret, listener=listener)
         listener(StepFinished("edit", "every file of the medium compared"))
         # Whole, so that a stick can be held against it by any means.
         return applied, ((0, raw_path.stat().st_size),)
     with RawImage.copy_of(base.path, raw_path, listener) as raw:
         if build_plan.base.min_root:
             grow_root(raw, build_plan.base.min_root, epoch=epoch, listener=listener)
-        applied = apply(raw, build_plan.edits, epoch=epoch, open_secret=open_secret, listener=listener)
+        make_room(raw, _sizes(supplied), epoch=epoch, listener=listener)
+        applied = apply(raw, edits, epoch=epoch, open_secret=open_secret, listener=listener)
         ranges = used_ranges(raw, listener)
     listener(StepFinished("edit", "every edit read back, file systems clean"))
     return applied, ranges
+
+
+def _sizes(supplied: tuple[PutFile, ...]) -> list[int]:
+    return [put.content.size for put in supplied if isinstance(put.content, FileContent)]
 
 
 def _is_medium(build_plan: BuildPlan) -> bool:
