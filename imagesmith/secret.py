@@ -75,7 +75,14 @@ class WpaKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Quoted:
+    """A secret between the double quotes of a YAML text, escaped as it needs to be there."""
+
+    ref: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
 class SecretText:
     """A text that is put together when it is written, of plain pieces and secret ones."""
 
-    parts: tuple[bytes | SecretRef | PasswordHash | WpaKey, ...]
+    parts: tuple[bytes | SecretRef | PasswordHash | WpaKey | Quoted, ...]

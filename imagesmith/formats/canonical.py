@@ -31,13 +31,13 @@ from imagesmith.model import (
     SetKey,
     Supply,
 )
-from imagesmith.secret import PasswordHash, SecretRef, SecretText, WpaKey
+from imagesmith.secret import PasswordHash, Quoted, SecretRef, SecretText, WpaKey
 
 # Members of unions: without their class's name, two of them could look alike.
 _UNION_MEMBERS = (
     HttpSource, FileSource, DebianSource,
     PutFile, EnsureLine, EnsureToken, BootWords, SetKey, RemoveKey, EnsureWord, LockAccount, MakeDir, Link, Remove,
-    FileContent, SecretRef, SecretText, PasswordHash, WpaKey,
+    FileContent, SecretRef, SecretText, PasswordHash, WpaKey, Quoted,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Hashes of passwords and keys of Wi-Fi networks: told from what only looks like them, derived, put into texts.
+"""Hashes of passwords, keys of Wi-Fi networks, quoted secrets: told from what only looks like them, put into texts.
 
 Called by `workflow.secrets` (before anything is fetched) and by `image.draft`. Pure. No complaint shows a secret.
 """
@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from imagesmith.secret import PasswordHash, Secret, SecretRef, SecretText, WpaKey
+from imagesmith.secret import PasswordHash, Quoted, Secret, SecretRef, SecretText, WpaKey
 
 OpenSecret = Callable[[SecretRef], Secret]
 
@@ -65,6 +65,27 @@ def wpa_key(value: bytes, ssid: str) -> bytes:
     return hashlib.pbkdf2_hmac("sha1", value, ssid.encode(), _ROUNDS, _KEY_BYTES).hex().encode()
 
 
+def quoted(value: bytes) -> bytes:
+    """The text as it stands between double quotes in YAML (5.7 of its specification, 1.2.2), in ASCII.
+
+    Raises ValueError on what is no text.
+    """
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it holds no text in UTF-8") from None
+    return "".join(_escaped(letter) for letter in text).encode()
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if letter in '"\\':
+        return f"\\{letter}"
+    if 32 <= code <= 126:
+        return letter
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def revealed(content: SecretRef | SecretText, open_secret: OpenSecret) -> Secret:
     """The content as it is to be written. Raises ValueError where a secret is not what it must be."""
     parts = content.parts if isinstance(content, SecretText) else (content,)
@@ -76,7 +97,7 @@ def named_in(content: SecretText) -> tuple[SecretRef, ...]:
     return tuple(named_by(part) for part in content.parts if not isinstance(part, bytes))
 
 
-def _part(part: bytes | SecretRef | PasswordHash | WpaKey, open_secret: OpenSecret) -> bytes:
+def _part(part: bytes | SecretRef | PasswordHash | WpaKey | Quoted, open_secret: OpenSecret) -> bytes:
     match part:
         case bytes():
             return part
@@ -86,14 +107,16 @@ def _part(part: bytes | SecretRef | PasswordHash | WpaKey, open_secret: OpenSecr
             return password_hash(open_secret(part.ref).reveal())
         case WpaKey():
             return wpa_key(open_secret(part.passphrase).reveal(), part.ssid)
+        case Quoted():
+            return quoted(open_secret(part.ref).reveal())
 
 
-def named_by(part: SecretRef | PasswordHash | WpaKey) -> SecretRef:
+def named_by(part: SecretRef | PasswordHash | WpaKey | Quoted) -> SecretRef:
     """The secret that a piece of a text is made of."""
     match part:
         case SecretRef():
             return part
-        case PasswordHash():
+        case PasswordHash() | Quoted():
             return part.ref
         case WpaKey():
             return part.passphrase

@@ -16,17 +16,18 @@ from imagesmith.errors import DocumentInvalid, Problem, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.formats.credentials import OpenSecret, named_by, revealed
 from imagesmith.model import BuildPlan, PutFile
-from imagesmith.secret import FILE, VAULT, PasswordHash, Secret, SecretRef, SecretText, WpaKey
+from imagesmith.secret import FILE, VAULT, PasswordHash, Quoted, Secret, SecretRef, SecretText, WpaKey
 
 OpenVault = Callable[[Path], Callable[[str], Secret]]
 """From a vault's folder to what gives its secrets by name; raises VaultLocked."""
 _MOST_BYTES = 4096
 _OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
-_Part = SecretRef | PasswordHash | WpaKey
+_Part = SecretRef | PasswordHash | WpaKey | Quoted
 _HINTS = {
     PasswordHash: "make the hash, it asks for the password: openssl passwd -6 > {file}",
     WpaKey: "write the network's passphrase into it, 8 to 63 characters on one line",
     SecretRef: "write the secret into it",
+    Quoted: "write the password into it, on one line",
 }
 
 

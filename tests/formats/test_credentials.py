@@ -6,10 +6,11 @@ import ctypes
 import subprocess
 
 import pytest
+import yaml
 
 from imagesmith.formats.canonical import canonical_json
 from imagesmith.formats.credentials import named_in, password_hash, revealed, wpa_key
-from imagesmith.secret import PasswordHash, Secret, SecretRef, SecretText, WpaKey, Written
+from imagesmith.secret import PasswordHash, Quoted, Secret, SecretRef, SecretText, WpaKey, Written
 
 PLAIN = b"hunter2hunter2"
 REF = SecretRef("file:a")
@@ -125,3 +126,15 @@ def test_a_plan_tells_a_text_by_names_only() -> None:
 
 def test_where_a_secret_is_named_is_no_part_of_it() -> None:
     assert SecretRef("file:a", Written("x.yaml", 1)) == SecretRef("file:a", Written("y.yaml", 2))
+
+
+@pytest.mark.parametrize("value", ["plain", ' a "b" \\n: #', "tab\tbell\x07", "é\x85\u2028", "\U0001f511", "'", "%{x}&*!|>"])
+def test_a_quoted_secret_is_read_back_by_a_yaml_parser(value: str) -> None:
+    text = SecretText((b'password: "', Quoted(REF), b'"\n'))
+    made = revealed(text, lambda ref: Secret(value.encode()))
+    assert yaml.safe_load(made.reveal()) == {"password": value}
+
+
+def test_what_is_no_text_is_not_quoted() -> None:
+    with pytest.raises(ValueError, match="no text"):
+        revealed(SecretText((Quoted(REF),)), lambda ref: Secret(b"\xff\xfe"))
