@@ -128,7 +128,9 @@ def test_where_a_secret_is_named_is_no_part_of_it() -> None:
     assert SecretRef("file:a", Written("x.yaml", 1)) == SecretRef("file:a", Written("y.yaml", 2))
 
 
-@pytest.mark.parametrize("value", ["plain", ' a "b" \\n: #', "tab\tbell\x07", "é\x85\u2028", "\U0001f511", "'", "%{x}&*!|>"])
+@pytest.mark.parametrize(
+    "value", ["plain", ' a "b" \\n: #', "tab\tbell\x07", "é\x85\u2028", "\U0001f511", "'", "%{x}&*!|>"]
+)
 def test_a_quoted_secret_is_read_back_by_a_yaml_parser(value: str) -> None:
     text = SecretText((b'password: "', Quoted(REF), b'"\n'))
     made = revealed(text, lambda ref: Secret(value.encode()))
