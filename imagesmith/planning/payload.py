@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import facts_of
+from imagesmith.formats.assignments import assignments
 from imagesmith.model import Base, Documents, Materials, Node, Profile, Settings
 
 USER_GROUPS = ("adm", "dialout", "plugdev", "sudo", "systemd-journal", "users", "video")
@@ -39,7 +39,7 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
         "cloud-init/network-config.j2",
         {"network": node.network, "wired": family.wired, "gives_mac": gives_mac},
     )
-    conf = node_conf(_node_settings(node, profile))
+    conf = assignments(_node_settings(node, profile))
     meta_data = render(
         materials,
         "cloud-init/meta-data.j2",
@@ -58,17 +58,6 @@ def chosen_base(node: Node, profile: Profile) -> Base:
             raise UsageError(f"{name} does not work on {profile.board.name}: {reason}", hint=f"it has: {known}")
         raise UsageError(f"{profile.board.name} has no base named {name}", hint=f"it has: {known}")
     return base
-
-
-def node_conf(values: Mapping[str, str]) -> bytes:
-    """Lines of KEY='value' that a shell would read the same way; raises UsageError for values of several lines."""
-    lines = []
-    for key, value in values.items():
-        if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-            raise UsageError(f"the value {value!r} for {key} has a control character", hint="write it on one line")
-        quoted = value.replace("'", "'\\''")
-        lines.append(f"{key}='{quoted}'\n")
-    return "".join(lines).encode()
 
 
 def _node_settings(node: Node, profile: Profile) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The documents of a node: what they say, that cloud-init takes them, and that node.conf is data for any shell."""
+"""The documents of a node: what they say, and that cloud-init takes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from imagesmith.model import (
     Profile,
     Settings,
 )
-from imagesmith.planning.payload import documents, node_conf
+from imagesmith.planning.payload import documents
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFh5w9Dk3fYb0kmSS+kTzGJ5b8uq2W4x1uS3m0s0Dk1X ann@desk"
 DEBIAN = Base("debian", "debian", DebianSource("trixie", ("main",), (), "systemd-boot", "", DiskLayout("gpt", ())))
@@ -124,39 +124,6 @@ def test_an_unknown_base_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         made(replace(NODE, base="nothing"))
     assert "debian, stock" in caught.value.hint
-
-
-HOSTILE = ["it's", "$(touch pwned)", "`id`", '"; rm -rf /', "a'b'c", "'", "\\", "#no", "two  spaces ", "ü"]
-
-
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_shell_reads_back_what_node_conf_says(value: str, tmp_path: Path) -> None:
-    conf = tmp_path / "node.conf"
-    conf.write_bytes(node_conf({"KEY": value}))
-    done = subprocess.run(["sh", "-c", '. "$0"; printf %s "$KEY"', conf], capture_output=True, cwd=tmp_path, check=True)
-    assert done.stdout.decode() == value
-    assert list(tmp_path.iterdir()) == [conf]
-
-
-@pytest.mark.parametrize("value", HOSTILE)
-def test_the_first_boots_own_reader_reads_the_same(value: str, tmp_path: Path) -> None:
-    conf = tmp_path / "etc/imagesmith/node.conf"
-    conf.parent.mkdir(parents=True)
-    conf.write_bytes(node_conf({"KEY": value}))
-    library = resources.folder("firstboot") / "lib.sh"
-    done = subprocess.run(
-        ["sh", "-c", '. "$0"; setting KEY', library],
-        capture_output=True,
-        env={"ROOT": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        check=True,
-    )
-    assert done.stdout.decode() == f"{value}\n"
-
-
-@pytest.mark.parametrize("value", ["two\nlines", "nul\0", "tab\t", "\x7f"])
-def test_a_value_that_no_line_can_hold_is_refused(value: str) -> None:
-    with pytest.raises(UsageError, match="control character"):
-        node_conf({"KEY": value})
 
 
 def test_settings_reach_the_first_boot() -> None:
