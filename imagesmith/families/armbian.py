@@ -14,7 +14,7 @@ from imagesmith.families.family import Given, facts_of
 from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.payload_files import enabled, no_identity, scripts_and_units
 from imagesmith.families.promises import first_boot_promises, language_promises
-from imagesmith.families.without_cloud_init import keys_only, names
+from imagesmith.families.without_cloud_init import names
 from imagesmith.model import Base, Edit, EnsureWord, Link, LockAccount, Promise, PutFile, Remove, RemoveKey, SetKey
 from imagesmith.units import MiB
 
@@ -83,7 +83,6 @@ class Armbian:
             *wifi.netplan(given),
             # The image's root password is known to everybody.
             LockAccount("root", "/etc/shadow", "root"),
-            keys_only(),
             PutFile("root", f"{_UNITS}/ssh.service.d/10-imagesmith.conf", _HOST_KEYS),
             enabled("ssh.service"),
             *_boot_environment(given, facts),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from imagesmith.families import sshd
 from imagesmith.families.family import Given
 from imagesmith.model import (
     Documents,
@@ -42,7 +43,7 @@ def first_boot(given: Given) -> tuple[Edit, ...]:
 
 
 def scripts_and_units(given: Given) -> tuple[Edit, ...]:
-    """Scripts, units (enabled), node.conf, keys and the file whose time stamp is the image's epoch."""
+    """Scripts, units (enabled), node.conf, keys, sshd's settings and the file whose time stamp is the image's epoch."""
     node, files = given.node, given.materials.files
     edits: list[Edit] = [
         PutFile("root", f"{LIBRARY}/lib.sh", files["firstboot/lib.sh"]),
@@ -64,6 +65,7 @@ def scripts_and_units(given: Given) -> tuple[Edit, ...]:
         PutFile("root", "/etc/imagesmith/authorized_keys", keys.encode()),
         # Empty: its modification time, the image's epoch, is what systemd starts the clock from.
         PutFile("root", "/usr/lib/clock-epoch", b""),
+        sshd.drop_in(),
         *host_keys(given.host_keys),
     ]
     return tuple(edits)

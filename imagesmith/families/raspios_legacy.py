@@ -10,7 +10,7 @@ from imagesmith.families.findings import Clue, Findings
 from imagesmith.families.networkmanager import wired
 from imagesmith.families.payload_files import masked, scripts_and_units
 from imagesmith.families.promises import first_boot_promises, language_promises
-from imagesmith.families.without_cloud_init import keys_only, names
+from imagesmith.families.without_cloud_init import names
 from imagesmith.model import Base, Edit, Promise
 
 
@@ -39,7 +39,6 @@ class RaspiosLegacy:
             *raspberry.no_questions(facts),
             *names(node),
             wired(node),
-            keys_only(),
             # Swap is on the card there, and this image has nothing for swap in memory.
             masked(facts["disk_swap"]),
             *wifi.network_manager(given, raspberry.CMDLINE),

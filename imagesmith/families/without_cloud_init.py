@@ -33,10 +33,3 @@ def names(node: Node) -> tuple[Edit, ...]:
 def keyboard(layout: str) -> PutFile:
     """keyboard(5)."""
     return PutFile("root", "/etc/default/keyboard", f"XKBMODEL=pc105\nXKBLAYOUT={shlex.quote(layout)}\n".encode())
-
-
-def keys_only() -> PutFile:
-    """Who logs in over SSH does so by key, and never as root."""
-    return PutFile(
-        "root", "/etc/ssh/sshd_config.d/10-imagesmith.conf", b"PasswordAuthentication no\nPermitRootLogin no\n"
-    )
