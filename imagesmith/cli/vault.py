@@ -23,7 +23,7 @@ from imagesmith.vault.files import open_to_others, write_new
 from imagesmith.vault.index import LockKind, read_index
 from imagesmith.vault.store import unnamed
 from imagesmith.workflow import vault as work
-from imagesmith.workflow.sealed import beside, known_hosts, not_drawn
+from imagesmith.workflow.sealed import beside, has_k3s, known_hosts, not_drawn
 from imagesmith.workflow.target import DEFAULT_INVENTORY, load_inventory
 
 _FILE = click.Path(path_type=Path)
@@ -89,7 +89,7 @@ def create_command(
     """
     opening = work.Opening(passphrase_asker(as_json), key, listener_for(ctx))
     nodes = [node.name for node in cluster.nodes] if cluster else []
-    drawn = work.create(folder, opening, _kind(key, plain), work.names_for(nodes, cluster=cluster is not None))
+    drawn = work.create(folder, opening, _kind(key, plain), work.names_for(nodes, cluster=has_k3s(cluster)))
     if as_json:
         answer({"vault": str(folder), "drawn": list(drawn)})
         return
@@ -293,8 +293,7 @@ def known_hosts_command(folder: Path, cluster: Cluster | None, as_json: bool) ->
     if cluster is None:
         raise UsageError("there is no inventory, so there are no nodes", hint="imagesmith init writes one")
     missing = not_drawn(folder, [node.name for node in cluster.nodes])
-    if missing:
-        work.draw_missing(folder, work.names_for(missing, cluster=False))
+    work.draw_missing(folder, work.names_for([node.name for node in cluster.nodes], cluster=has_k3s(cluster)))
     lines = known_hosts(cluster, folder)
     if as_json:
         answer({"nodes": {name: list(own) for name, own in lines.items()}})

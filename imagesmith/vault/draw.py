@@ -16,18 +16,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as Public
 
 from imagesmith.errors import ContentMalformed, UsageError
+from imagesmith.identity import certificates, tokens
+from imagesmith.identity.authorities import SERVICE_KEY_BITS
 from imagesmith.identity.ssh import HostKey, Kind, read_openssh
 from imagesmith.secret import Secret
+from imagesmith.vault.names import CA, SERVICE_KEY, TOKENS
 
-AUTHORITIES = ("root", "intermediate", "server", "client", "request-header", "etcd-peer", "etcd-server")
-"""The keys of a k3s cluster's certificate authorities: the first two sign the other five and never leave the vault."""
-TOKENS = ("server-token", "agent-token")
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
-_PASSWORD_BYTES = 32
-_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +37,16 @@ class Drawn:
     fingerprint: str = ""
 
 
-def host_key_name(node: str, kind: Kind) -> str:
-    return f"nodes/{node}/host-key.{kind}"
-
-
-def of_node(node: str) -> tuple[str, ...]:
-    """The names of all that one node has in a vault."""
-    return (*(host_key_name(node, kind) for kind in Kind), f"nodes/{node}/node-password")
-
-
-def of_cluster() -> tuple[str, ...]:
-    """The names of all that a k3s cluster has in a vault, beside its nodes' own."""
-    return (
-        *(f"cluster/{token}" for token in TOKENS),
-        *(f"cluster/ca/{authority}" for authority in AUTHORITIES),
-        "cluster/service-account-key",
-    )
-
-
 def draw(name: str) -> Drawn:
     """A new secret of the kind that the name says. Raises UsageError for a name that says none."""
     if host := _HOST_KEY.fullmatch(name):
         key = Ed25519PrivateKey.generate() if host[2] == Kind.ED25519 else ec.generate_private_key(ec.SECP256R1())
         return _host_key(HostKey(key, f"root@{host[1]}"))
-    if _NODE_PASSWORD.fullmatch(name) or name in [f"cluster/{token}" for token in TOKENS]:
-        return Drawn("password", Secret(secrets.token_hex(_PASSWORD_BYTES).encode()))
-    if name in [f"cluster/ca/{authority}" for authority in AUTHORITIES]:
-        return _pem("ca-key", ec.generate_private_key(ec.SECP256R1()))
-    if name == "cluster/service-account-key":
+    if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
+        return Drawn("password", tokens.password(secrets.token_bytes(tokens.PASSWORD_BYTES)))
+    if name == SERVICE_KEY:
         # As k3s reads it (RSA, PKCS#1).
-        return _pem("signing-key", rsa.generate_private_key(65537, _RSA_BITS))
+        return _pem("signing-key", rsa.generate_private_key(65537, SERVICE_KEY_BITS))
     raise UsageError(f"nobody knows how to draw {name!r}", hint="imagesmith vault import NAME FILE takes what you have")
 
 
@@ -78,24 +57,53 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
         if key.kind != host[2]:
             raise ContentMalformed(f"it is a key of the kind {key.kind}, and {name} is {host[2]}", where=where)
         return _host_key(HostKey(key.key, f"root@{host[1]}"))
-    if name.startswith("cluster/ca/") or name == "cluster/service-account-key":
-        return _pem("ca-key" if name.startswith("cluster/ca/") else "signing-key", _loaded(content, where))
-    if _NODE_PASSWORD.fullmatch(name) or name in [f"cluster/{token}" for token in TOKENS]:
-        line = content.reveal().removesuffix(b"\n")
-        if not re.fullmatch(rb"[!-9;-~]{16,256}", line):
-            what = "a password here is 16 to 256 printable ASCII characters on one line, with no colon or space"
-            raise ContentMalformed(what, where=where)
-        return Drawn("password", Secret(line))
+    if name.startswith(f"{CA}/"):
+        raise UsageError(
+            "an authority's key is nothing without its certificate, nor one of them without the others",
+            hint=f"imagesmith vault import {CA} FOLDER takes all of them, as a server has them in its folder tls",
+        )
+    if name == SERVICE_KEY:
+        return service_key(content, where)
+    if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
+        return _password(content, where)
     return Drawn("imported", content)
 
 
-def public_of(kind: str, content: Secret, where: str) -> str:
-    """The public part that belongs to a secret, as the index has it; empty where it has none."""
+def service_key(content: Secret, where: str) -> Drawn:
+    """The key that tokens of service accounts are signed with. Raises ContentMalformed where it is not RSA."""
+    key = _loaded(content, where)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ContentMalformed(
+            "k3s signs the tokens of service accounts with an RSA key, and this is none", where=where
+        )
+    return _pem("signing-key", key)
+
+
+def belongs(kind: str, content: Secret, public: str, where: str) -> bool:
+    """Whether a secret is the private half of what the index tells; true where it has no public half."""
     if kind == "ssh-host-key":
-        return _host_key(read_openssh(content, where)).public
-    if kind in ("ca-key", "signing-key"):
-        return _pem(kind, _loaded(content, where)).public
-    return ""
+        return _host_key(read_openssh(content, where)).public == public
+    if kind not in ("ca-key", "signing-key"):
+        return True
+    told = public
+    if public.startswith("-----BEGIN CERTIFICATE-----"):
+        told = _spki(certificates.read(public.encode(), where)[0].public_key())
+    return _spki(_loaded(content, where).public_key()) == told
+
+
+def fingerprint_of(public: Public) -> str:
+    """`SHA256:` and base64, as ssh-keygen shows a key, of the key as certificates have it."""
+    der = public.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
+    return "SHA256:" + base64.b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
+
+
+def _password(content: Secret, where: str) -> Drawn:
+    line = Secret(content.reveal().removesuffix(b"\n"))
+    tokens.check_password(line, where)
+    if not re.fullmatch(rb"[!-9;-~]{16,256}", line.reveal()):
+        what = "a password here is 16 to 256 printable ASCII characters on one line, with no colon or space"
+        raise ContentMalformed(what, where=where)
+    return Drawn("password", line)
 
 
 def _host_key(key: HostKey) -> Drawn:
@@ -103,12 +111,11 @@ def _host_key(key: HostKey) -> Drawn:
 
 
 def _pem(kind: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Drawn:
-    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
-    public = key.public_key()
-    text = public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode()
-    der = public.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
-    shown = base64.b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
-    return Drawn(kind, Secret(private), text, f"SHA256:{shown}")
+    return Drawn(kind, certificates.key_pem(key), _spki(key.public_key()), fingerprint_of(key.public_key()))
+
+
+def _spki(public: Public) -> str:
+    return public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _loaded(content: Secret, where: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from imagesmith.disk import failures
 from imagesmith.errors import ContentMalformed, UsageError, VaultLocked
+from imagesmith.identity.authorities import Upper, VaultKey
 from imagesmith.secret import Secret
 from imagesmith.vault import sealing
-from imagesmith.vault.draw import Drawn, public_of
+from imagesmith.vault.draw import Drawn, belongs
 from imagesmith.vault.files import LOCK, TEMPORARY, alone, make_folder, read_closed, sync, write_unnamed, write_whole
 from imagesmith.vault.index import INDEX, Entry, Index, LockKind, check_name, encode, read_index
-
-OLD = ".old"
-"""What the name of a secret ends in that another has replaced."""
+from imagesmith.vault.names import OLD, stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,9 @@ class Change:
         self._put(name + OLD, read_closed(self._folder / entry.file, name), entry)
 
     def remember(self, facts: Mapping[str, str]) -> None:
-        """Public words about the cluster, kept in the index."""
-        self.index = replace(self.index, facts={**self.index.facts, **facts})
+        """Public words about the cluster, kept in the index; an empty one is forgotten."""
+        told = {**self.index.facts, **facts}
+        self.index = replace(self.index, facts={key: value for key, value in told.items() if value})
 
     def backed_up(self, when: str) -> None:
         self.index = replace(self.index, backed_up=when)
@@ -85,7 +85,7 @@ class Change:
         """Every secret sealed for another key, and nothing left that the old one opens."""
         # As it is now that nobody else changes it, which may be more than when it was opened.
         now_open = _opened(self._folder, self.index, opened.identity)
-        contents = {name: now_open.open(name) for name in self.index.secrets}
+        contents = {name: now_open._unsealed(name) for name in self.index.secrets}
         name = _identity_file(_number(self.index.identity_file) + 1) if key.passphrase else ""
         if sealed := _sealed_key(key):
             self._write(name, sealed)
@@ -152,14 +152,28 @@ class Opened:
     """None in a plain vault."""
 
     def open(self, name: str) -> Secret:
-        """Raises UsageError for a name that is not there, ContentMalformed for what is not what the index says."""
+        """Raises UsageError for a name that is not there, and for the root's and the intermediate's key, which stay in
+        the vault; ContentMalformed for what is not what the index says."""
+        if stays(name):
+            raise UsageError(
+                f"{name} never leaves the vault: it signs the authorities, no node needs it", where=str(self.folder),
+                hint="a backup of the vault holds it too: imagesmith vault backup DIR",
+            )  # fmt: skip
+        return self._unsealed(name)
+
+    def open_upper(self, name: str) -> Upper:
+        """The root or the intermediate, to sign with. Raises as `open` does."""
+        content = self._unsealed(name)
+        return Upper(self.index.secrets[name].public.encode(), VaultKey.read(content, name))
+
+    def _unsealed(self, name: str) -> Secret:
         entry = self.index.secrets.get(name)
         if entry is None:
             raise UsageError(f"the vault has no {name}", where=str(self.folder), hint="imagesmith vault list")
         path = self.folder / entry.file
         data = read_closed(path, name)
         content = Secret(data) if self.identity is None else sealing.unseal(data, self.identity, str(path))
-        if entry.public and public_of(entry.kind, content, str(path)) != entry.public:
+        if entry.public and not belongs(entry.kind, content, entry.public, str(path)):
             raise ContentMalformed(
                 f"{name} is not the key whose public half the index tells", where=str(path),
                 hint="somebody changed the vault by hand: restore it from a backup, see docs/vault.md",

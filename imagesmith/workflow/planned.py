@@ -60,7 +60,7 @@ def part_in_cluster(found: Wanted, vault: Path | None) -> Part | None:
         return None
     profiles = catalogue_of(found.cluster).profiles
     roles = {node.name: node.role or profiles[node.profile].role for node in found.cluster.nodes}
-    return part_of(found.cluster, found.node, roles, sealed_cluster(found.cluster, vault))
+    return part_of(found.cluster, found.node, roles, sealed_cluster(found.cluster, vault, found.node.name))
 
 
 def remembered(choice: TargetChoice, epoch: int) -> dict[str, str]:

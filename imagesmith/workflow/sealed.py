@@ -7,17 +7,32 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from imagesmith.errors import ContentMalformed
 from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
-from imagesmith.vault.index import Entry, read_index
+from imagesmith.vault.index import INDEX, Entry, read_index
+from imagesmith.vault.names import (
+    AGENT_TOKEN,
+    CA_HASH,
+    FOUNDED,
+    KINDS,
+    LEAVES,
+    SERVER_TOKEN,
+    SERVICE_KEY,
+    has_authorities,
+    host_key_name,
+    missing,
+    node_password_name,
+    of_cluster,
+    of_node,
+)
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice
 
 SUFFIX = ".vault"
-KINDS = ("ed25519", "ecdsa")
-"""Those of `identity.ssh`, which is not imported here: it takes cryptography along, and a plan needs none of it."""
 _PORT = 22
 
 
@@ -43,16 +58,39 @@ def host_keys_of(vault: Path | None, node: str) -> tuple[SealedHostKey, ...]:
     if vault is None:
         return ()
     kept = read_index(vault).secrets
-    named = [(kind, f"nodes/{node}/host-key.{kind}") for kind in KINDS]
-    return tuple(_sealed(kind, name, kept[name], vault) for kind, name in named if name in kept)
+    named = [(kind, host_key_name(node, kind)) for kind in KINDS]
+    return tuple(_host_key(kind, name, kept[name], vault) for kind, name in named if name in kept)
 
 
-def sealed_cluster(cluster: Cluster, vault: Path | None) -> SealedCluster | None:
-    """What a plan needs of a cluster's secrets; None where there is no vault, or not all of them were drawn yet.
+def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> SealedCluster | None:
+    """What a plan needs of a cluster's secrets; None where there is no vault, or they were not drawn yet.
 
-    Raises what `read_index` does.
+    With `node` that one's password must be there too; of the others it names those that are. Raises what `read_index`
+    does, ContentMalformed where the index tells nonsense of the authorities.
     """
-    return None
+    if vault is None:
+        return None
+    index = read_index(vault)
+    kept = index.secrets
+    named = {one.name: node_password_name(one.name) for one in cluster.nodes}
+    passwords = {name: _ref(vault, own) for name, own in named.items() if own in kept}
+    needed = [SERVER_TOKEN, AGENT_TOKEN, SERVICE_KEY, *([node_password_name(node)] if node else [])]
+    if not has_authorities(kept) or any(name not in kept for name in needed):
+        return None
+    # It ends up in configuration files, so it is looked at, whoever wrote the index.
+    ca_hash = index.facts.get(CA_HASH, "")
+    if not re.fullmatch(r"[0-9a-f]{64}", ca_hash):
+        hint = "restore the vault from a backup, see docs/vault.md"
+        raise ContentMalformed("the vault's index has no hash of the authorities", where=str(vault / INDEX), hint=hint)
+    return SealedCluster(
+        ca_hash=ca_hash,
+        bundles={f"{ca}.crt": kept[name].public.encode() for ca, name in LEAVES.items()},
+        keys={"service.key": _ref(vault, SERVICE_KEY), **{f"{ca}.key": _ref(vault, own) for ca, own in LEAVES.items()}},
+        server_token=_ref(vault, SERVER_TOKEN),
+        agent_token=_ref(vault, AGENT_TOKEN),
+        node_passwords=passwords,
+        founded=index.facts.get(FOUNDED, ""),
+    )
 
 
 def known_hosts(cluster: Cluster, vault: Path, ports: Iterable[int] = (_PORT,)) -> dict[str, tuple[str, ...]]:
@@ -80,10 +118,24 @@ def known_line(names: Iterable[str], ports: Iterable[int], public: str) -> str:
 
 
 def not_drawn(vault: Path, nodes: Iterable[str]) -> tuple[str, ...]:
-    """The nodes that have no host key in the vault yet; `build` and `known-hosts` draw them."""
+    """The nodes that lack something of their own in the vault; `build` and `known-hosts` draw it."""
     kept: Mapping[str, Entry] = read_index(vault).secrets
-    return tuple(node for node in nodes if any(f"nodes/{node}/host-key.{kind}" not in kept for kind in KINDS))
+    return tuple(node for node in nodes if missing(kept, of_node(node)))
 
 
-def _sealed(kind: str, name: str, entry: Entry, vault: Path) -> SealedHostKey:
-    return SealedHostKey(kind, SecretRef(VAULT + name, Written(str(vault))), entry.public, entry.fingerprint)
+def cluster_not_drawn(vault: Path, cluster: Cluster | None) -> bool:
+    """Whether a k3s cluster lacks something in the vault that is not a node's own. Raises what `read_index` does."""
+    return has_k3s(cluster) and bool(missing(read_index(vault).secrets, of_cluster()))
+
+
+def has_k3s(cluster: Cluster | None) -> bool:
+    """Whether an inventory's vault needs what a k3s cluster does."""
+    return cluster is not None and cluster.k3s is not None
+
+
+def _host_key(kind: str, name: str, entry: Entry, vault: Path) -> SealedHostKey:
+    return SealedHostKey(kind, _ref(vault, name), entry.public, entry.fingerprint)
+
+
+def _ref(vault: Path, name: str) -> SecretRef:
+    return SecretRef(VAULT + name, Written(str(vault)))

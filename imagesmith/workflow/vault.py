@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from imagesmith.disk import failures
 from imagesmith.errors import ContentMalformed, UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.secret import Secret
+from imagesmith.vault import authorities, sealing, store
 from imagesmith.vault import backup as packing
-from imagesmith.vault import sealing, store
-from imagesmith.vault.draw import draw, of_cluster, of_node, taken
+from imagesmith.vault.draw import Drawn, draw, taken
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, check_name, read_index
-from imagesmith.vault.store import OLD, Key, Opened
+from imagesmith.vault.names import CA_HASH, OLD, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.store import Change, Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
 NEW_PASSPHRASE_FILE = "IMAGESMITH_VAULT_NEW_PASSPHRASE_FILE"
@@ -126,13 +127,25 @@ def new_key(opening: Opening, kind: LockKind, what: str) -> Key:
 def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
     """Draw what of these names is not in the vault; what was drawn. Needs no passphrase."""
     wanted = tuple(names)
-    if not set(wanted) - read_index(folder).secrets.keys():
+    if not missing(read_index(folder).secrets, wanted):
         return ()
     with store.changing(folder) as change:
-        missing = tuple(name for name in wanted if name not in change.index.secrets)
-        for name in missing:
-            change.put(name, draw(name))
-    return missing
+        lacking = missing(change.index.secrets, wanted)
+        for name in lacking:
+            if not is_authority(name):
+                change.put(name, draw(name))
+        if any(is_authority(name) for name in lacking):
+            put_authorities(change, authorities.drawn(authorities.begins()))
+    return lacking
+
+
+def put_authorities(change: Change, made: Mapping[str, Drawn]) -> None:
+    """All authorities of a new cluster, together with what tokens carry of them. What was there is kept under .old."""
+    for name, drawn in made.items():
+        if name in change.index.secrets:
+            change.keep_old(name)
+        change.put(name, drawn)
+    change.remember({CA_HASH: authorities.ca_hash(made)})
 
 
 def names_for(nodes: Iterable[str], *, cluster: bool) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ import pytest
 from building import Done, Workshop
 from image.made_disks import Disk
 
+from imagesmith.vault.names import of_cluster
+from imagesmith.workflow.vault import draw_missing
+
 INVENTORY = """\
 schema: 1
 name: home
@@ -39,6 +42,10 @@ class Rack(Workshop):
 
     def create_by_passphrase(self) -> Done:
         return self.done("vault", "create")
+
+    def draw_cluster(self) -> None:
+        """What a k3s cluster has in the vault."""
+        draw_missing(self.vault, of_cluster())
 
     def piped(self, *words: str) -> bytes:
         """What `vault export` sends on by a pipe."""

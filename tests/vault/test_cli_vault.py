@@ -17,8 +17,8 @@ from imagesmith.identity.ssh import Kind
 from imagesmith.secret import Secret
 from imagesmith.vault import sealing, store
 from imagesmith.vault.index import read_index
+from imagesmith.vault.names import KINDS, UPPER, stays
 from imagesmith.workflow.doctor import vault_trouble
-from imagesmith.workflow.sealed import KINDS
 
 OPENED = ("--vault-key", "rack.key")
 HOST_KEY = "nodes/node-1/host-key.ed25519"
@@ -31,7 +31,8 @@ def keygen(*words: str | Path) -> str:
 def all_secrets(folder: Path) -> list[bytes]:
     """Everything in the vault that nobody may see, and pieces of it that could be shown."""
     opened = store.open_by_passphrase(folder, Secret(PASSPHRASE.encode()))
-    whole = [opened.open(name).reveal() for name in opened.index.secrets]
+    whole = [opened.open(name).reveal() for name in opened.index.secrets if not stays(name)]
+    whole += [opened.open_upper(name).key.to_seal() for name in UPPER]
     assert opened.identity
     public = (folder / "index.json").read_bytes()
     # A private key's file has its public half in it, too.
@@ -72,8 +73,10 @@ def test_a_node_that_came_later_gets_its_keys_when_they_are_asked_for(rack: Rack
 
 @pytest.mark.slow
 def test_nothing_secret_is_ever_shown_or_left_open(rack: Rack) -> None:
+    made = rack.create_by_passphrase()
+    rack.draw_cluster()
     told = [
-        rack.create_by_passphrase(),
+        made,
         rack.done("vault", "list"),
         rack.done("vault", "list", "--json"),
         rack.done("known-hosts"),
@@ -178,6 +181,7 @@ def test_rotating_a_host_key_changes_known_hosts_and_says_what_must_follow(rack:
 
 def test_rotating_a_clusters_secret_is_honest_about_running_clusters(rack: Rack) -> None:
     rack.create()
+    rack.draw_cluster()
     old = rack.piped("cluster/server-token", *OPENED)
     told = rack.done("vault", "rotate", "cluster/server-token").out
     assert "imagesmith does not change it there yet" in told
@@ -196,6 +200,7 @@ def test_what_is_not_there_is_not_rotated(rack: Rack) -> None:
 @pytest.mark.slow
 def test_a_vault_is_locked_anew_by_passphrase_by_key_file_and_plain(rack: Rack) -> None:
     rack.create_by_passphrase()
+    rack.draw_cluster()
     secret = rack.piped("cluster/agent-token")
     (rack.folder / "second").write_text("a second passphrase\n")
     (rack.folder / "second").chmod(0o600)
@@ -254,7 +259,7 @@ def test_a_backup_by_a_wrong_passphrase_is_not_made(rack: Rack) -> None:
 def test_list_tells_what_is_there_by_names_and_fingerprints(rack: Rack) -> None:
     rack.create()
     (rack.vault / "stray").write_text("")
-    (rack.vault / "cluster").chmod(0o755)
+    (rack.vault / "nodes").chmod(0o755)
     (rack.folder / "passphrase").unlink()
     done = rack.done("vault", "list")
     fingerprint = read_index(rack.vault).secrets[HOST_KEY].fingerprint
@@ -262,7 +267,7 @@ def test_list_tells_what_is_there_by_names_and_fingerprints(rack: Rack) -> None:
     assert "NO BACKUP yet" in done.out
     assert "stray is no part of the vault" in done.err
     assert "others can get at" in done.err
-    assert len(rack.done("vault", "list", "--json").result["secrets"]) == 16
+    assert len(rack.done("vault", "list", "--json").result["secrets"]) == 6
 
 
 def test_doctor_says_what_is_to_be_done_about_the_vault(rack: Rack) -> None:

@@ -41,7 +41,7 @@ def test_all_nodes_of_a_rack_are_opened_by_one_question(inside: Rack) -> None:
     inside.create_by_passphrase()
     choice, asked = TargetChoice(), Asked()
     vault = vault_of(choice)
-    plans = [plan(one, lock_file(choice), host_keys=host_keys_of(vault, one.node.name)) for one in all_wanted(choice)]
+    plans = [plan(one, lock_file(choice), vault=vault) for one in all_wanted(choice)]
     open_secret = open_secrets(plans, open_vault=Opening(asked))
     assert asked.questions == [("Passphrase of cluster.vault", False)]
     keys = [key for one in plans for key in host_keys_of(vault, one.node.name)]
@@ -103,7 +103,7 @@ def test_what_was_built_with_a_vault_is_known_again(inside: Rack, move: Callable
     choice = TargetChoice("node-1", vault=None if inside.vault.exists() else Path("other"))
     assert choice_of("node-1", remembered(choice, 0)).vault in (None, inside.folder / "other")
     found = next(one for one in all_wanted(TargetChoice()) if one.node.name == "node-1")
-    made = plan_id(plan(found, lock_file(choice), host_keys=host_keys_of(vault_of(choice), "node-1")))
+    made = plan_id(plan(found, lock_file(choice), vault=vault_of(choice)))
     built = Built("node-1", Path("x.img"), made, 0, "node-1", remembered(choice, 0))
     assert current_plan_id(built) == made
     assert made != plan_id(plan(found, lock_file(choice)))

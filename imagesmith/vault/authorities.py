@@ -1,0 +1,67 @@
+"""The certificate authorities of a cluster as a vault has them: drawn together, and one of them anew.
+
+Called by `workflow.vault`. What certificates look like is `identity.authorities`'; here keys are drawn, and a key and
+its bundle become what the vault keeps: the key sealed, the bundle in the index, where everybody may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from imagesmith.identity import authorities, certificates, tokens
+from imagesmith.identity.authorities import Authority, Ca, Upper, VaultKey
+from imagesmith.secret import Secret
+from imagesmith.vault.draw import Drawn, fingerprint_of
+from imagesmith.vault.names import LEAVES, SERVER_CA, UPPER
+
+KIND = "ca-key"
+SLACK = timedelta(days=1)
+"""How long before it was drawn a certificate begins. A machine whose clock holds local time for UTC is up to 14 hours
+behind, and would find the whole cluster not yet valid; and clients may begin as early as their authority."""
+ROOT, INTERMEDIATE = UPPER
+
+
+def begins() -> datetime:
+    """When a certificate that is drawn now begins to be valid."""
+    return datetime.now(UTC).replace(microsecond=0) - SLACK
+
+
+def drawn(not_before: datetime) -> dict[str, Drawn]:
+    """All seven of a new cluster, by their names in the vault."""
+    root = authorities.root(_new_upper().drawn(not_before))
+    middle = authorities.intermediate(_new_upper().drawn(not_before), root)
+    made = {ROOT: _kept(root), INTERMEDIATE: _kept(middle)}
+    return made | {LEAVES[ca]: leaf(ca, middle, not_before) for ca in Ca}
+
+
+def leaf(ca: Ca, above: Upper, not_before: datetime) -> Drawn:
+    """One of the five, drawn anew under the intermediate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    # Of a key and a time comes the same certificate again, were it ever lost.
+    one = certificates.Drawn(key, certificates.serial_of(key, not_before), not_before)
+    return kept(authorities.leaf(ca, one, above))
+
+
+def kept(authority: Authority) -> Drawn:
+    """One of the five as the vault has it. Raises ContentMalformed where its bundle can't be read."""
+    return _as_drawn(authority.key, authority.bundle)
+
+
+def ca_hash(made: Mapping[str, Drawn]) -> str:
+    """What tokens carry of the server's authority."""
+    return tokens.ca_hash(made[SERVER_CA].public.encode())
+
+
+def _new_upper() -> VaultKey:
+    return VaultKey(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _kept(upper: Upper) -> Drawn:
+    return _as_drawn(Secret(upper.key.to_seal()), upper.chain)
+
+
+def _as_drawn(key: Secret, bundle: bytes) -> Drawn:
+    return Drawn(KIND, key, bundle.decode(), fingerprint_of(certificates.read(bundle)[0].public_key()))

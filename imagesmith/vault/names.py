@@ -1,0 +1,79 @@
+"""What the secrets of a node and of a cluster are called in a vault, and which of them never leave it. Touches nothing.
+
+Called by all others here, and by `workflow` where only names and public parts are wanted: nothing here takes
+cryptography along, so that a plan is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from imagesmith.vault.index import Entry
+
+KINDS = ("ed25519", "ecdsa")
+"""Of host keys; those of `identity.ssh`."""
+CA = "cluster/ca"
+"""All authorities together: they are drawn, replaced and brought in as one."""
+UPPER = (f"{CA}/root", f"{CA}/intermediate")
+"""They sign the five below, and their keys never leave the vault."""
+LEAVES: Mapping[str, str] = {
+    "server-ca": f"{CA}/server",
+    "client-ca": f"{CA}/client",
+    "request-header-ca": f"{CA}/request-header",
+    "etcd/peer-ca": f"{CA}/etcd-peer",
+    "etcd/server-ca": f"{CA}/etcd-server",
+}
+"""The five that k3s uses: their names in its folder `tls`, as `identity.authorities.Ca` has them, and here."""
+SERVER_TOKEN, AGENT_TOKEN = TOKENS = ("cluster/server-token", "cluster/agent-token")
+SERVICE_KEY = "cluster/service-account-key"
+CLIENT_CA, SERVER_CA = LEAVES["client-ca"], LEAVES["server-ca"]
+OLD = ".old"
+"""What the name of a secret ends in that another has replaced."""
+CA_HASH, FOUNDED = "ca_hash", "founded"
+"""Facts in the index: what tokens carry of the authorities, and since when the cluster is known to exist."""
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+
+
+def host_key_name(node: str, kind: str) -> str:
+    return f"nodes/{node}/host-key.{kind}"
+
+
+def node_password_name(node: str) -> str:
+    return f"nodes/{node}/node-password"
+
+
+def of_node(node: str) -> tuple[str, ...]:
+    """The names of all that one node has in a vault."""
+    return (*(host_key_name(node, kind) for kind in KINDS), node_password_name(node))
+
+
+def of_cluster() -> tuple[str, ...]:
+    """The names of all that a k3s cluster has in a vault, beside its nodes' own."""
+    return (*TOKENS, *UPPER, *LEAVES.values(), SERVICE_KEY)
+
+
+def stays(name: str) -> bool:
+    """Whether it never leaves the vault, under its own name or that of one which was replaced."""
+    while name.endswith(OLD):
+        name = name.removesuffix(OLD)
+    return name in UPPER
+
+
+def missing(kept: Mapping[str, Entry], wanted: Iterable[str]) -> tuple[str, ...]:
+    """What of `wanted` is to be drawn. The authorities are there together or not at all.
+
+    Those of another making have no root and no intermediate here, and lack nothing. Keys without certificates, as older
+    vaults have them, were never used, and are drawn anew.
+    """
+    whole = has_authorities(kept)
+    return tuple(name for name in wanted if (not whole if is_authority(name) else name not in kept))
+
+
+def is_authority(name: str) -> bool:
+    """Whether it is one of the seven authorities' keys."""
+    return name in UPPER or name in LEAVES.values()
+
+
+def has_authorities(kept: Mapping[str, Entry]) -> bool:
+    """Whether all five are there, with their certificates."""
+    return all(name in kept and kept[name].public.startswith(_CERTIFICATE) for name in LEAVES.values())
