@@ -58,7 +58,7 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
     """The plan in words, several lines; `identity` is its id, `cached` = its base is in the cache."""
     joins = f"node of the cluster {plan.node.cluster}" if plan.node.cluster else "standalone: it joins nothing"
     lines = [
-        f"{plan.name}: {plan.profile} ({plan.board}, {plan.architecture}), k3s {plan.role}, {joins}",
+        f"{plan.name}: {plan.profile} ({plan.board}, {plan.architecture}), k3s {plan.duty or plan.role}, {joins}",
         *_labelled("plan", [identity]),
         *_labelled("builds on", _base(plan.base)),
         *_labelled("fetches", [_fetches(plan.base, cached)]),
@@ -154,7 +154,8 @@ def _network(plan: BuildPlan) -> list[str]:
     network = plan.node.network
     card = f"the card {network.mac}" if network.mac else "every wired card"
     if not network.address:
-        lines = [f"DHCP on {card}"]
+        kept = f", which keeps {network.reserved} for it" if network.reserved else ""
+        lines = [f"DHCP on {card}{kept}"]
     else:
         gateway = f", gateway {network.gateway}" if network.gateway else ", no gateway"
         lines = [f"{network.address} on {card}{gateway}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from imagesmith.model import Base, BuildPlan, FileSource
+from imagesmith.model import Base, BuildPlan, FileSource, Network
 from imagesmith.planning.explain import fetch_size
 from imagesmith.units import show_size
 
@@ -24,12 +24,16 @@ def _row(plan: BuildPlan, cached: bool) -> tuple[str, ...]:
     return (
         plan.name,
         plan.board,
-        plan.role,
+        plan.duty or plan.role,
         f"{plan.base.name} ({plan.base.family})",
-        plan.node.network.address or "DHCP",
+        _address(plan.node.network),
         "unknown" if size is None else show_size(size) if size else "nothing",
         plan.machine.machine if plan.machine else "-",
     )
+
+
+def _address(network: Network) -> str:
+    return network.address or (f"DHCP, {network.reserved}" if network.reserved else "DHCP")
 
 
 def _together(plans: Sequence[BuildPlan], cached: Collection[str]) -> Iterator[str]:

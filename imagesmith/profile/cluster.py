@@ -5,15 +5,19 @@ Precedence of a setting, weakest first: built in, the profile's, the inventory's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from imagesmith.errors import Problem
-from imagesmith.model import Cluster, Network, Node, Profile, Settings, Wifi
-from imagesmith.profile import names
-from imagesmith.profile.load import named_one
-from imagesmith.profile.schema import Fields, did_you_mean, read_document, settle, table, text
+from imagesmith.model import Cluster, ClusterNetwork, Network, Node, Profile, Role, Settings, SshAccess, Upkeep, Wifi
+from imagesmith.profile import kubernetes, names
+from imagesmith.profile.cluster_checks import check_k3s, check_nodes, check_without_k3s
+from imagesmith.profile.inventory import Entry, Inventory
+from imagesmith.profile.k3s import read_k3s, settled
+from imagesmith.profile.load import ROLE, named_one
+from imagesmith.profile.network_checks import check_networks
+from imagesmith.profile.schema import Fields, did_you_mean, kept, mapping, read_document, settle, table, text
 from imagesmith.profile.settings import (
     NETWORK,
     NO_WIFI,
@@ -24,6 +28,7 @@ from imagesmith.profile.settings import (
     settings_in,
     taken,
 )
+from imagesmith.profile.shared import read_network, read_ssh, read_upkeep
 from imagesmith.profile.target_disk import target_disk
 
 
@@ -42,28 +47,38 @@ def settings_of(profile: Profile, *wider_to_narrower: Mapping[str, Any]) -> Sett
     return replace(Settings(), **merged)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A node with the lines that a clash with another node is told by."""
-
-    node: Node
-    lines: Mapping[str, int]
-    path: str
-
-
 def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Cluster:
     name = fields.need("name", text(names.host_name), "")
     domain = fields.take("domain", text(names.domain), "")
     shared = fields.take("defaults", table(lambda inner: taken(inner, {**SETTINGS, **SHARED_NETWORK, **PERSONAL})), {})
+    if fields.is_blank("k3s"):
+        fields.complain("k3s", "there is nothing behind it", "write `k3s: {channel: stable}`, or take the line away")
+    nothing: tuple[Fields | None, Any] = (None, None)
+    k3s_fields, k3s = fields.take("k3s", kept(read_k3s), nothing)
+    network_fields, network = fields.take("network", kept(read_network), (None, ClusterNetwork()))
+    ssh_fields, ssh = fields.take("ssh", kept(read_ssh), (None, SshAccess()))
+    upkeep_fields, upkeep = fields.take("upkeep", kept(read_upkeep), (None, Upkeep()))
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
-    _refuse_clash(fields, entries, "name", lambda node: node.name)
-    _refuse_clash(fields, entries, "address", lambda node: node.network.address.split("/")[0])
-    _refuse_clash(fields, entries, "mac", lambda node: node.network.mac)
-    return Cluster(name, domain, tuple(entry.node for entry in entries), file)
+    if k3s and k3s_fields:
+        k3s = settled(k3s, k3s_fields, sum(entry.role == "server" for entry in entries))
+    nodes = tuple(entry.node for entry in entries)
+    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep)
+    tables = {"k3s": k3s_fields, "network": network_fields, "ssh": ssh_fields, "upkeep": upkeep_fields}
+    _check(Inventory(cluster, entries, fields, {key: found for key, found in tables.items() if found}))
+    return cluster
 
 
-def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapping[str, Profile]) -> _Entry:
+def _check(inventory: Inventory) -> None:
+    check_nodes(inventory)
+    if inventory.cluster.k3s:
+        check_k3s(inventory)
+        check_networks(inventory)
+    elif not inventory.top.has("k3s") and not inventory.top.is_blank("k3s"):
+        check_without_k3s(inventory)
+
+
+def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Entry:
     name = fields.need("name", text(names.host_name), "")
     profile_name, profile = fields.need("profile", named_one(profiles, "profile"), ("", None))
     base = fields.take("base", text(names.profile_name), "")
@@ -74,45 +89,46 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
     # A shared gateway is for nodes with an address; the others learn theirs by DHCP.
     inherited = dict(shared) if "address" in own else {key: shared[key] for key in shared if key != "gateway"}
     merged = {**inherited, **own}
+    role: Role | None = fields.take("role", ROLE, None)
     network = Network(
         **{key: value for key, value in merged.items() if key in NETWORK},
-        wifi=_wifi(fields, profile, own, shared) if profile else None,
+        wifi=_wifi(fields, profile, role, own, shared) if profile else None,
     )
     key, complaint = network_complaint(network)
     if complaint:
         fields.complain(key if fields.has(key) else "address", complaint)
     settings = settings_in(merged)
-    disk = fields.take("disk", target_disk, None)
     node = replace(
         frame,
         name=name,
         profile=profile_name,
         base=base,
         network=network,
-        disk=disk,
+        disk=fields.take("disk", target_disk, None),
         settings=settings_of(profile, settings) if profile else Settings(),
+        role=role,
+        labels=fields.take("labels", mapping(kubernetes.label_key, text(kubernetes.label_value)), {}),
+        taints=_taints(fields),
     )
-    return _Entry(node, {key: fields.line_of(key) for key in ("name", "address", "mac")}, fields.place.path)
+    return Entry(node, profile, fields)
 
 
-def _wifi(fields: Fields, profile: Profile, own: Mapping[str, Any], shared: Mapping[str, Any]) -> Wifi | None:
+def _taints(fields: Fields) -> tuple[str, ...]:
+    """Kubernetes holds one taint of a key and an effect; it would refuse the node."""
+    taints = fields.take_all("taints", text(kubernetes.taint))
+    known = [(taint.rpartition(":")[0].partition("=")[0], taint.rpartition(":")[2]) for taint in taints]
+    for key, effect in sorted({one for one in known if known.count(one) > 1}):
+        fields.complain("taints", f"two taints have the key {key} and the effect {effect}", "keep one of them")
+    return taints
+
+
+def _wifi(
+    fields: Fields, profile: Profile, role: Role | None, own: Mapping[str, Any], shared: Mapping[str, Any]
+) -> Wifi | None:
     """A node's own word, else the shared one for workers with a radio: servers are reached by wire."""
     chosen: Wifi | None = own.get("wifi")
     if chosen and chosen != NO_WIFI and not profile.board.wifi:
         fields.complain("wifi", f"the board {profile.board.name} has no Wi-Fi", "take this away; the node has its wire")
-    if chosen is None and profile.role == "worker" and profile.board.wifi:
+    if chosen is None and (role or profile.role) == "worker" and profile.board.wifi:
         chosen = shared.get("wifi")
     return None if chosen == NO_WIFI else chosen
-
-
-def _refuse_clash(fields: Fields, entries: tuple[_Entry, ...], key: str, value_of: Callable[[Node], str]) -> None:
-    first: dict[str, _Entry] = {}
-    for entry in entries:
-        value = value_of(entry.node)
-        if not value:
-            continue
-        other = first.setdefault(value, entry)
-        if other is not entry:
-            line, other_line = entry.lines[key], other.lines[key]
-            message = f"two nodes have the {key} {value}: lines {other_line} and {line}"
-            fields.place.at(f"{entry.path}.{key}").complain(line, message, "each machine needs its own")

@@ -129,7 +129,7 @@ def _profile(fields: Fields, name: str, boards: Mapping[str, Board]) -> Profile:
     board = replace(board, bases=(*board.bases, *own))
     role: Role = fields.need("role", ROLE, "worker")
     if board.name and role not in board.roles:
-        fields.complain("role", f"the board {board.name} can't be a {role}: {_weakness(board, role)}")
+        fields.complain("role", f"the board {board.name} can't be a {role}: {weakness(board, role)}")
     base = _default_base(fields, board, own)
     return Profile(
         name=name,
@@ -159,7 +159,8 @@ def _default_base(fields: Fields, board: Board, own: tuple[Base, ...]) -> str:
 _NO_BOARD = Board("", "", "amd64", 0, (), None, ("server", "worker"))
 
 
-def _weakness(board: Board, role: Role) -> str:
+def weakness(board: Board, role: Role) -> str:
+    """Why a board can't have a role that is none of its own."""
     if role == "server" and board.memory < SERVER_MEMORY:
         return f"it has {show_size(board.memory)} of memory, and a k3s server needs {show_size(SERVER_MEMORY)}"
     return f"it is meant as {' or '.join(board.roles)} only"

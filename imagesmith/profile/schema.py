@@ -73,13 +73,18 @@ def parsed(parse: Callable[[str], T]) -> Kind[T]:
 
 def choice(*allowed: str) -> Kind[Any]:
     """One of a few words. Any, because mypy can't tell which Literal of `model` these words are."""
+    return text(one_of(*allowed))
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """The check behind `choice`, which is one of a `mapping`'s keys too."""
 
     def check(word: str) -> str:
         if word not in allowed:
             raise ValueError(f"{word[:60]!r} is none of {', '.join(allowed)}{did_you_mean(word, allowed)}")
         return word
 
-    return text(check)
+    return check
 
 
 def size(value: Value, place: Place) -> int | None:
@@ -148,6 +153,11 @@ def table(reader: Callable[[Fields], T]) -> Kind[T]:
     return read
 
 
+def kept(reader: Callable[[Fields], T]) -> Kind[tuple[Fields, T]]:
+    """A table of keys, read by `reader`, and the table itself: for complaints that take the whole document to make."""
+    return table(lambda fields: (fields, reader(fields)))
+
+
 def mapping(check: Callable[[str], str], kind: Kind[T]) -> Kind[dict[str, T]]:
     """A table of names that `check` accepts, all with values of one kind; the good ones are kept."""
 
@@ -211,9 +221,16 @@ class Fields:
     def at(self, key: str) -> Place:
         return self.place.at(document.join(self.place.path, key))
 
+    def is_blank(self, key: str) -> bool:
+        """Whether the key stands there with nothing behind it."""
+        return key in self._entries and not self.has(key)
+
     def line_of(self, key: str) -> int:
-        """The line of a key's value; of the whole table where it is missing."""
-        return self._entries[key][1].line if self.has(key) else self.line
+        """The line of a key's value, or of the key with nothing behind it; of the whole table where it is missing."""
+        if key not in self._entries:
+            return self.line
+        line, value = self._entries[key]
+        return value.line if self.has(key) else line
 
     def complain(self, key: str, message: str, hint: str = "") -> None:
         self.at(key).complain(self.line_of(key), message, hint)
