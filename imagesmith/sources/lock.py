@@ -1,7 +1,8 @@
 """`imagesmith.lock`: which bytes each base was when it was last looked up, so that builds stay the same.
 
-`imagesmith update` writes it, `build` never goes past it. Keys are `<board>/<base>`. The values are in `lock_entry`,
-the text in `lock_text`; `read`, `write` and `put` touch the one file.
+`imagesmith update` writes it, `build` never goes past it. Keys are `<board>/<base>`, and others for what is fetched
+beside a base. The values are in `lock_entry`, the text in `lock_text`; `read`, `write` and the `put`s touch the one
+file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from imagesmith.disk import sync_folder
@@ -22,6 +24,8 @@ from imagesmith.sources.lock_entry import (
     NO_LOCK,
     Lock,
     LockEntry,
+    PackageSet,
+    PinnedPackage,
     counting,
     entry_of,
     locked,
@@ -32,8 +36,8 @@ from imagesmith.sources.lock_entry import (
 from imagesmith.sources.lock_text import REDO, encode, parse
 
 __all__ = [
-    "NO_ENTRY", "NO_LOCK", "Lock", "LockEntry", "counting", "encode", "entry_of", "locked", "merged", "parse", "put",
-    "read", "told_anew", "write",
+    "NO_ENTRY", "NO_LOCK", "Lock", "LockEntry", "PackageSet", "PinnedPackage", "counting", "encode", "entry_of",
+    "locked", "merged", "parse", "put", "put_file", "put_packages", "read", "told_anew", "write",
 ]  # fmt: skip
 
 
@@ -60,6 +64,26 @@ def put(path: Path, board: str, base: str, entry: LockEntry) -> LockEntry:
         before = known.entries.get(f"{board}/{base}", NO_ENTRY)
         if told_anew(entry, before):
             write(path, known.with_entry(board, base, succeeding(entry, before)))
+        return before
+
+
+def put_file(path: Path, name: str, entry: LockEntry) -> LockEntry:
+    """As `put`, for a file that is no base."""
+    with _alone(path.parent):
+        known = read(path)
+        before = known.files.get(name, NO_ENTRY)
+        if told_anew(entry, before):
+            write(path, known.with_file(name, succeeding(entry, before)))
+        return before
+
+
+def put_packages(path: Path, board: str, base: str, found: PackageSet) -> PackageSet | None:
+    """As `put`, for what a base lacks of some packages; returns what stood there for the same names."""
+    with _alone(path.parent):
+        known = read(path)
+        before = known.packages_for(board, base, found.wanted)
+        if before is None or replace(before, resolved="") != replace(found, resolved=""):
+            write(path, known.with_packages(board, base, found))
         return before
 
 

@@ -6,7 +6,7 @@ imagesmith, which only fills in what a shipped base leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from imagesmith.model import Base, DebianSource, Digest, HttpSource, ObtainedBase
@@ -53,11 +53,62 @@ NO_ENTRY = LockEntry()
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedPackage:
+    """A package of Debian's kind as its archive has it."""
+
+    name: str
+    version: str
+    architecture: str
+    url: str
+    size: int
+    digest: Digest
+
+    @property
+    def file_name(self) -> str:
+        """As archives name it; a version's colon is written as %3a."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSet:
+    """What a base lacks of some packages, those included that they need."""
+
+    wanted: tuple[str, ...]
+    """The names that were asked for, sorted."""
+    base: str
+    """The bytes that it lacks them in: the digest of the base's published file, or the state that it was made of."""
+    packages: tuple[PinnedPackage, ...] = ()
+    """Sorted; none where the base has all of them."""
+    resolved: str = ""
+    """The day on which this was found."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     entries: Mapping[str, LockEntry] = field(default_factory=dict)
+    """Bases, by `<board>/<base>`."""
+    files: Mapping[str, LockEntry] = field(default_factory=dict)
+    """Other published files, by `<what>/<version or channel>/<architecture>`."""
+    packages: Mapping[str, tuple[PackageSet, ...]] = field(default_factory=dict)
+    """By `<board>/<base>`; one for each set of names."""
 
     def with_entry(self, board: str, base: str, entry: LockEntry) -> Lock:
-        return Lock({**self.entries, f"{board}/{base}": entry})
+        return replace(self, entries={**self.entries, f"{board}/{base}": entry})
+
+    def with_file(self, name: str, entry: LockEntry) -> Lock:
+        return replace(self, files={**self.files, name: entry})
+
+    def with_packages(self, board: str, base: str, found: PackageSet) -> Lock:
+        """In the place of what was found for the same names."""
+        name = f"{board}/{base}"
+        others = [one for one in self.packages.get(name, ()) if one.wanted != found.wanted]
+        sets = tuple(sorted((*others, found), key=lambda one: one.wanted))
+        return replace(self, packages={**self.packages, name: sets})
+
+    def packages_for(self, board: str, base: str, wanted: Collection[str]) -> PackageSet | None:
+        """What was found for these names, on whatever bytes of the base."""
+        asked = tuple(sorted(set(wanted)))
+        return next((one for one in self.packages.get(f"{board}/{base}", ()) if one.wanted == asked), None)
 
 
 NO_LOCK = Lock()

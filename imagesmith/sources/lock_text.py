@@ -13,6 +13,7 @@ from imagesmith.errors import DocumentInvalid, Problem
 from imagesmith.model import Digest
 from imagesmith.profile import document, names
 from imagesmith.profile.document import Listing, Scalar, Table, Value
+from imagesmith.sources import lock_packages
 from imagesmith.sources.lock_entry import Lock, LockEntry
 
 _HEADER = """\
@@ -20,9 +21,10 @@ _HEADER = """\
 # released = when the publisher made it, in seconds since 1970; packages = the state of a base made from packages;
 # unchecked = nobody vouched for the digest yet; origin = where each value comes from.
 """
-_SCHEMA = "2"
-_READ = ("1", "2")
-"""Schema 1 lacks what came later, and means the same."""
+_SCHEMA, _WITH_SUPPLIES = "2", "3"
+"""The later one is written where there is more than bases, so that older programs do not drop it."""
+_READ = ("1", "2", "3")
+"""The earlier ones lack what came later, and mean the same."""
 REDO = "remove the file and run `imagesmith update`"
 _DIGESTS, _NUMBERS = ("digest", "raw_digest"), ("size", "raw_size", "released")
 _ADDRESSES = ("url", "address", "mirror", "checksums_url", "signature_url")
@@ -32,7 +34,11 @@ _TEXTS = ("packages", "version", "fingerprint")
 def encode(lock: Lock) -> str:
     """The file's text: the same for the same lock."""
     entries = {name: _plain(entry) for name, entry in sorted(lock.entries.items())}
-    document_ = {"schema": int(_SCHEMA), "bases": entries}
+    document_: dict[str, object] = {"schema": int(_SCHEMA), "bases": entries}
+    if lock.files or lock.packages:
+        document_["schema"] = int(_WITH_SUPPLIES)
+        document_["files"] = {name: _plain(entry) for name, entry in sorted(lock.files.items())}
+        document_["packages"] = lock_packages.plain(lock.packages)
     return _HEADER + yaml.dump(document_, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)
 
 
@@ -41,10 +47,10 @@ def parse(text: str, file: str = "imagesmith.lock") -> Lock:
     problems: list[Problem] = []
     root = document.read(text, file, problems)
     if not problems:
-        entries = _entries(root, file, problems)
+        found = _found(root, file, problems)
     if problems:
         raise DocumentInvalid([replace(problem, hint=problem.hint or REDO) for problem in problems])
-    return Lock(entries)
+    return found
 
 
 class _Dumper(yaml.SafeDumper):
@@ -69,21 +75,36 @@ def _plain(entry: LockEntry) -> dict[str, object]:
     return shown
 
 
-def _entries(root: Value | None, file: str, problems: list[Problem]) -> dict[str, LockEntry]:
+def _found(root: Value | None, file: str, problems: list[Problem]) -> Lock:
     top = {key.text: value for key, value in root.entries} if isinstance(root, Table) else {}
-    schema, bases = top.get("schema"), top.get("bases")
+    schema = top.get("schema")
     if not isinstance(schema, Scalar) or schema.text not in _READ:
         newer = isinstance(schema, Scalar) and schema.text.isdecimal()
         hint = "a newer imagesmith wrote it, perhaps: use that one" if newer else ""
         line = schema.line if schema else 1
-        problems.append(Problem(file, line, "schema", f"must be {_SCHEMA} (or {_READ[0]})", hint))
-        return {}
-    if bases is None or (isinstance(bases, Scalar) and bases.is_null):
-        return {}
-    if not isinstance(bases, Table):
-        problems.append(Problem(file, bases.line, "bases", "must be a mapping"))
-        return {}
-    return {name.text: _entry(file, _path_of(name.text), value, problems) for name, value in bases.entries}
+        problems.append(Problem(file, line, "schema", f"must be {_WITH_SUPPLIES} (or {' or '.join(_READ[:-1])})", hint))
+        return Lock()
+    sets = _rows(top.get("packages"), "packages", file, problems)
+    return Lock(
+        _entries(top.get("bases"), "bases", file, problems),
+        _entries(top.get("files"), "files", file, problems),
+        {name: lock_packages.sets(document.join("packages", name), value, file, problems) for name, value in sets},
+    )
+
+
+def _entries(value: Value | None, part: str, file: str, problems: list[Problem]) -> dict[str, LockEntry]:
+    rows = _rows(value, part, file, problems)
+    return {name: _entry(file, _path_of(part, name), row, problems) for name, row in rows}
+
+
+def _rows(value: Value | None, part: str, file: str, problems: list[Problem]) -> list[tuple[str, Value]]:
+    """The rows of one part of the lock, by name; none where the part is not there."""
+    if value is None or (isinstance(value, Scalar) and value.is_null):
+        return []
+    if not isinstance(value, Table):
+        problems.append(Problem(file, value.line, part, "must be a mapping"))
+        return []
+    return [(key.text, row) for key, row in value.entries]
 
 
 def _entry(file: str, path: str, value: Value, problems: list[Problem], *, is_earlier: bool = False) -> LockEntry:
@@ -106,8 +127,8 @@ def _entry(file: str, path: str, value: Value, problems: list[Problem], *, is_ea
     return LockEntry(**cast(dict[str, Any], found))
 
 
-def _path_of(name: str) -> str:
-    return f"bases.{name}" if re.fullmatch(r"[\w.-]{1,60}/[\w.-]{1,60}", name) else document.join("bases", name)
+def _path_of(part: str, name: str) -> str:
+    return f"{part}.{name}" if re.fullmatch(r"[\w.-]{1,60}/[\w./+-]{1,60}", name) else document.join(part, name)
 
 
 def _value(key: str, content: Value) -> object:

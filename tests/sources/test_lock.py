@@ -92,7 +92,7 @@ def test_one_entry_is_replaced_and_others_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("schema: 3\nbases: {}\n", "schema"),
+        ("schema: 4\nbases: {}\n", "schema"),
         ("[", "not YAML"),
         ("<html>", "schema"),
         ("schema: 1\nbases: {a/b: {size: big}}\n", r"bases\.a/b\.size: must be a number"),
