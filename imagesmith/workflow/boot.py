@@ -116,7 +116,7 @@ def boot(
         _refuse_overwriting(transcript, image)
         opened = transcript.open("wb")
     with opened as log, qemu.scratch() as folder:
-        files = _guest_files(image, machine, architecture, folder)
+        files = guest_files(image, machine, architecture, folder)
         # Drawn now, long after the image was sealed: nothing in the image can know it.
         nonce = secrets.token_hex(16)
         console, seconds = Console(nonce), dict[str, float]()
@@ -166,7 +166,8 @@ def require(report: BootReport) -> BootReport:
     return report
 
 
-def _guest_files(image: Path, machine: QemuMachine, architecture: Architecture, folder: Path) -> GuestFiles:
+def guest_files(image: Path, machine: QemuMachine, architecture: Architecture, folder: Path) -> GuestFiles:
+    """A guest's own files, made in `folder`: an overlay over the raw image, and what starts it. Raises ToolMissing."""
     overlay = folder / "disk.qcow2"
     qemu.make_overlay(image, overlay, overlay_size(image.stat().st_size))
     if machine.start == "kernel":
