@@ -55,6 +55,7 @@ TOOLS: Mapping[str, Tool] = {
         Tool("xorriso", "xorriso", "reads and rewrites installers' ISO images", (1, 5, 4), ("-version",)),
         Tool("xz", "xz-utils", "compresses images as .xz", (5, 2)),
         Tool("gpgv", "gpgv", "checks publishers' OpenPGP signatures"),
+        Tool("ssh", "openssh-client", "reaches nodes that run", (), ("-V",)),
         Tool("lsblk", "util-linux", "lists disks and cards"),
         Tool("blkid", "util-linux", "tells what is on cards where udev does not run"),
         Tool("umount", "mount", "unmounts cards before they are written"),

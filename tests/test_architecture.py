@@ -16,11 +16,11 @@ LAYERS = {
     "formats": 1, "streams": 1, "identity": 1,
     "profile": 2, "families": 2, "cluster": 2, "planning": 2,
     "tools": 3, "resources": 3, "disk": 3, "ring": 3, "invoker": 3,
-    "sources": 4, "image": 4, "output": 4, "flash": 4, "boot": 4, "vault": 4,
+    "sources": 4, "image": 4, "output": 4, "flash": 4, "boot": 4, "vault": 4, "remote": 4,
     "workflow": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
-STRANGERS = {"sources", "image", "output", "flash", "boot", "vault"}
+STRANGERS = {"sources", "image", "output", "flash", "boot", "vault", "remote"}
 KEEPERS = {
     "click": {"cli"}, "tqdm": {"cli"}, "subprocess": {"tools"}, "requests": {"sources"}, "jinja2": {"planning"},
     "urllib3": {"sources"}, "filelock": {"sources", "output", "vault"}, "platformdirs": {"sources"},
