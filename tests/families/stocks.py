@@ -52,7 +52,8 @@ def table(disk: Disk) -> list[str]:
 
 
 OURS = (
-    "etc/imagesmith", "usr/lib/imagesmith", "usr/lib/systemd/system/imagesmith-", "usr/lib/clock-epoch", "etc/ssh/sshd_config.d/10-",
+    "etc/imagesmith", "usr/lib/imagesmith", "usr/lib/systemd/system/imagesmith-", "usr/lib/clock-epoch",
+    "etc/ssh/sshd_config.d/10-imagesmith.conf",
     "etc/systemd/system/multi-user.target.wants", "etc/machine-id", "etc/locale.gen",
     "var/lib/cloud", "etc/cloud/cloud.cfg.d/99-imagesmith.cfg",
 )  # fmt: skip
