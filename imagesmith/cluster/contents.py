@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from imagesmith.cluster import k3s, vip
-from imagesmith.model import Edit, Materials, Part, Profile, Promise
+from imagesmith.cluster import access, clock, firewall, k3s, upkeep, vip
+from imagesmith.model import Edit, Materials, Node, Part, Profile, Promise
 
 
 class Share(Protocol):
@@ -23,6 +23,10 @@ class Share(Protocol):
 
 
 _SHARES: tuple[Share, ...] = (
+    access,
+    firewall,
+    clock,
+    upkeep,
     k3s,
     vip,
 )
@@ -36,6 +40,16 @@ def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...
 def promises(part: Part) -> tuple[Promise, ...]:
     """What the first boot must bring about of it."""
     return tuple(promise for share in _SHARES for promise in share.promises(part))
+
+
+def settled(part: Part, node: Node) -> Node:
+    """The node as its cluster has it: by whom it is told the time, where others of the cluster do that."""
+    return clock.settled(part, node)
+
+
+def withdrawn(part: Part) -> frozenset[str]:
+    """What a node's family promises, and what does not hold for this part: facts of the report."""
+    return access.withdrawn(part) | clock.withdrawn(part)
 
 
 def packages(part: Part) -> tuple[str, ...]:

@@ -16,6 +16,10 @@ STEPS = (
     "50-card-life",
     "55-kernel-words",
     "60-watchdog",
+    "62-access",
+    "64-firewall",
+    "66-clock-service",
+    "68-upkeep",
 )
 """The steps of firstboot/steps; a test holds the two equal."""
 

@@ -12,7 +12,7 @@ from imagesmith.cluster.parts import cautions
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import Given
-from imagesmith.model import Base, BuildPlan, Materials, Node, Part, Profile, SealedHostKey, Supply
+from imagesmith.model import Base, BuildPlan, Materials, Node, Part, Profile, Promise, SealedHostKey, Supply
 from imagesmith.planning.payload import documents
 
 
@@ -39,6 +39,8 @@ def plan_build(
         raise UsageError(f"the base {base.name} is none of {profile.board.name}'s", hint=f"it has: {known}")
     # Said outright, so that choosing the default by name gives the same plan as not choosing.
     node = replace(node, profile=profile.name, base=base.name)
+    if part:
+        node = contents.settled(part, node)
     family = family_named(base.family)
     given = Given(node, profile, base, documents(node, profile, materials), materials, host_keys)
     return BuildPlan(
@@ -50,10 +52,17 @@ def plan_build(
         architecture=profile.board.architecture,
         base=base,
         edits=(*family.edits(given), *(contents.edits(part, profile, materials) if part else ())),
-        promises=(*family.promises(given), *(contents.promises(part) if part else ())),
+        promises=_promises(family.promises(given), part),
         machine=profile.board.machine_for(base),
         supplies=supplies,
         duty=part.duty if part else None,
         cautions=cautions(part, profile.board) if part else (),
         epoch=epoch,
     )
+
+
+def _promises(family: tuple[Promise, ...], part: Part | None) -> tuple[Promise, ...]:
+    if part is None:
+        return family
+    withdrawn = contents.withdrawn(part)
+    return (*(promise for promise in family if promise.fact not in withdrawn), *contents.promises(part))
