@@ -13,7 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.workflow.target import TargetChoice, catalogue_here, load_inventory
+from imagesmith.workflow.sealed import beside
+from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, catalogue_here, load_inventory
 
 Command = Callable[..., Any]
 _LATEST_EPOCH = 2**32 - 1
@@ -21,6 +22,10 @@ _LATEST_EPOCH = 2**32 - 1
 built_option = click.option(
     "--output", "output_dir", metavar="DIR", default="out", show_default=True,
     type=click.Path(path_type=Path), help="Where images were built.",
+)  # fmt: skip
+cluster_option = click.option(
+    "--cluster", metavar="FILE", type=click.Path(path_type=Path),
+    help="The inventory; else ./cluster.yaml when there is one.",
 )  # fmt: skip
 vault_option = click.option(
     "--vault", metavar="DIR", type=click.Path(path_type=Path),
@@ -74,6 +79,24 @@ def target_options(command: Command) -> Command:
     return wrapped
 
 
+def of_vault(command: Command) -> Command:
+    """The options that say which vault; the command gets `folder` and `cluster`, its inventory or None."""
+
+    @functools.wraps(command)
+    def found(cluster: Path | None, vault: Path | None, **others: Any) -> Any:
+        inventory = load_inventory(cluster)
+        if vault is None and inventory is None:
+            raise UsageError(
+                "there is no inventory here, and so no vault beside it",
+                hint="give one: --cluster FILE, or a vault of its own: --vault DIR",
+            )
+        folder = vault or beside(cluster or DEFAULT_INVENTORY)
+        return command(folder=folder, cluster=inventory, **others)
+
+    wrapped: Command = cluster_option(vault_option(found))
+    return wrapped
+
+
 def answer(result: object) -> None:
     """The last line of a command's JSON. ASCII, so that a path that is no UTF-8 can be told, too."""
     click.echo(json.dumps({"result": result}))
@@ -103,7 +126,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, written: tuple[st
 
 _FILE = click.Path(path_type=Path)
 _TARGET_OPTIONS = (
-    click.option("--cluster", metavar="FILE", type=_FILE, help="The inventory; else ./cluster.yaml when there is one."),
+    cluster_option,
     click.option("--no-cluster", is_flag=True, help="Ignore any inventory: build standalone."),
     click.option("--base", metavar="NAME", default="", help="Which of the board's base images."),
     click.option("--hostname", metavar="NAME", default="", help="The host name of a standalone image."),

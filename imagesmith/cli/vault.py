@@ -1,19 +1,16 @@
-"""The commands about an inventory's vault: `vault create|list|rotate|export|import|rekey|backup`, `known-hosts`.
+"""The commands about an inventory's vault: `vault create|list|rotate|export|import|rekey|backup|founded`.
 
-They ask and print; what they do is in `workflow.vault` and `workflow.sealed`.
+They ask and print; what they do is in `workflow.vault`, `workflow.rotate` and `workflow.foreign`.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
-from imagesmith.cli.options import answer, json_option, vault_key_option, vault_option
+from imagesmith.cli.options import answer, json_option, of_vault, vault_key_option
 from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
@@ -21,10 +18,12 @@ from imagesmith.model import Cluster
 from imagesmith.secret import Secret
 from imagesmith.vault.files import open_to_others, write_new
 from imagesmith.vault.index import LockKind, read_index
-from imagesmith.vault.store import unnamed
+from imagesmith.vault.names import CA, FOUNDED, UPPER
+from imagesmith.vault.store import now, unnamed
 from imagesmith.workflow import vault as work
-from imagesmith.workflow.sealed import beside, has_k3s, known_hosts, not_drawn
-from imagesmith.workflow.target import DEFAULT_INVENTORY, load_inventory
+from imagesmith.workflow.foreign import lay_out, take, take_authorities
+from imagesmith.workflow.rotate import rotate, what_follows
+from imagesmith.workflow.sealed import has_k3s
 
 _FILE = click.Path(path_type=Path)
 _MOST_BYTES = 64 * 1024
@@ -32,27 +31,6 @@ _key_option = click.option(
     "--key", metavar="FILE", type=_FILE, help="An age key instead of a passphrase; made when it is not there."
 )
 _plain_option = click.option("--plain", is_flag=True, help="No key at all: whoever reads the files has the secrets.")
-
-
-def _of_vault(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which vault; the command gets `folder` and `cluster`, its inventory or None."""
-
-    @functools.wraps(command)
-    def found(cluster: Path | None, vault: Path | None, **others: Any) -> Any:
-        inventory = load_inventory(cluster)
-        if vault is None and inventory is None:
-            raise UsageError(
-                "there is no inventory here, and so no vault beside it",
-                hint="give one: --cluster FILE, or a vault of its own: --vault DIR",
-            )
-        folder = vault or beside(cluster or DEFAULT_INVENTORY)
-        return command(folder=folder, cluster=inventory, **others)
-
-    cluster_option = click.option(
-        "--cluster", metavar="FILE", type=_FILE, help="The inventory; else ./cluster.yaml when there is one."
-    )
-    wrapped: Callable[..., Any] = cluster_option(vault_option(found))
-    return wrapped
 
 
 @click.group("vault", short_help="Keep keys and passwords, drawn once and sealed.")
@@ -70,7 +48,7 @@ def vault_group() -> None:
 
 
 @vault_group.command("create", short_help="Make the vault beside the inventory.")
-@_of_vault
+@of_vault
 @_key_option
 @_plain_option
 @json_option
@@ -100,7 +78,7 @@ def create_command(
 
 
 @vault_group.command("list", short_help="List what is in the vault, without opening it.")
-@_of_vault
+@of_vault
 @json_option
 def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
     """List what is in the vault, without opening it.
@@ -125,6 +103,8 @@ def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
     how = {"passphrase": "opened by a passphrase", "key-file": "opened by a key file", "plain": "PLAIN, not sealed"}
     backed_up = f"backed up {index.backed_up}" if index.backed_up else "NO BACKUP yet"
     click.echo(f"{len(index.secrets)} in {folder}, {how[index.lock]}, {backed_up}")
+    if founded := index.facts.get(FOUNDED):
+        click.echo(f"the cluster was founded by {founded}: servers that are built from now on join it")
     for path in open_to_others(folder):
         click.echo(f"others can get at {path}: chmod go= {path}", err=True)
     for stray in strays:
@@ -133,29 +113,44 @@ def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
 
 @vault_group.command("rotate", short_help="Draw one secret anew.")
 @click.argument("name", metavar="NAME")
-@_of_vault
+@of_vault
+@click.option("--new-cluster", is_flag=True, help="With cluster/ca: a new root, under which no node of now belongs.")
+@vault_key_option
 @json_option
-def rotate_command(name: str, folder: Path, cluster: Cluster | None, as_json: bool) -> None:
+@click.pass_context
+def rotate_command(
+    ctx: click.Context,
+    name: str,
+    folder: Path,
+    cluster: Cluster | None,
+    new_cluster: bool,
+    vault_key: Path | None,
+    as_json: bool,
+) -> None:
     """Draw one secret anew, in the vault alone: no running node is changed.
 
-    What must follow is said. The one before is kept under NAME.old.
+    What must follow is said. The one before is kept under NAME.old. The vault
+    is opened for an authority alone, which another one signs.
 
     \b
-    Example:
+    Examples:
       imagesmith vault rotate nodes/node-1/host-key.ed25519
+      imagesmith vault rotate cluster/ca/client
     """
-    work.rotate(folder, name)
+    opening = work.Opening(passphrase_asker(as_json), vault_key, listener_for(ctx))
+    drawn = rotate(folder, name, opening, new_cluster=new_cluster)
     if as_json:
-        answer({"rotated": name, "old": f"{name}.old", "follows": work.what_follows(name)})
+        answer({"rotated": list(drawn), "old": [f"{one}.old" for one in drawn], "follows": what_follows(name)})
         return
-    click.echo(f"{name} is drawn anew; the one before is {name}.old")
-    click.echo(f"what must follow: {work.what_follows(name)}")
+    for one in drawn:
+        click.echo(f"{one} is drawn anew; the one before is {one}.old")
+    click.echo(f"what must follow: {what_follows(name)}")
 
 
 @vault_group.command("export", short_help="Take one secret out of the vault.")
 @click.argument("name", metavar="NAME")
 @click.argument("file", metavar="[FILE]", required=False, type=_FILE)
-@_of_vault
+@of_vault
 @vault_key_option
 @json_option
 @click.pass_context
@@ -171,10 +166,18 @@ def export_command(
     """Take one secret out of the vault: into a new FILE that only you can read,
     or to standard output where that is no terminal.
 
+    `cluster/ca` is all of a cluster's authorities, as files in a new folder.
+
     \b
-    Example:
+    Examples:
       imagesmith vault export nodes/node-1/host-key.ed25519 ssh_host_ed25519_key
+      imagesmith vault export cluster/ca staged/tls
     """
+    if name == CA:
+        _export_authorities(
+            folder, file, work.Opening(passphrase_asker(as_json), vault_key, listener_for(ctx)), as_json
+        )
+        return
     if file is None and (as_json or sys.stdout.isatty()):
         where = "in JSON" if as_json else "on a terminal"
         raise UsageError(f"a secret is not shown {where}", hint="name a FILE, or send it on by a pipe")
@@ -194,7 +197,7 @@ def export_command(
 @vault_group.command("import", short_help="Put a secret of yours into the vault.")
 @click.argument("name", metavar="NAME")
 @click.argument("file", metavar="FILE|-", type=click.Path(path_type=Path, allow_dash=True))
-@_of_vault
+@of_vault
 @click.option("--replace", "replacing", is_flag=True, help="In place of what is there, which is kept as NAME.old.")
 @json_option
 def import_command(
@@ -202,12 +205,17 @@ def import_command(
 ) -> None:
     """Put a secret of yours into the vault, from FILE or from standard input (-).
 
-    A node's own host key becomes the one that its next image brings.
+    A node's own host key becomes the one that its next image brings. With
+    `cluster/ca` FILE is a folder: the authorities of a cluster that is there.
 
     \b
-    Example:
+    Examples:
       imagesmith vault import nodes/node-1/host-key.ed25519 ssh_host_ed25519_key
+      imagesmith vault import cluster/ca copy-of-server/tls
     """
+    if name == CA:
+        _import_authorities(folder, file, replacing, as_json)
+        return
     from_input = str(file) == "-"
     try:
         data = sys.stdin.buffer.read(_MOST_BYTES + 1) if from_input else file.read_bytes()
@@ -215,7 +223,7 @@ def import_command(
         raise UsageError(f"it can't be read: {error.strerror}", where=str(file)) from error
     if len(data) > _MOST_BYTES:
         raise UsageError("it is far too large for a secret", where=str(file))
-    work.take(folder, name, Secret(data), "standard input" if from_input else str(file), replace=replacing)
+    take(folder, name, Secret(data), "standard input" if from_input else str(file), replace=replacing)
     if as_json:
         answer({"imported": name})
         return
@@ -223,7 +231,7 @@ def import_command(
 
 
 @vault_group.command("rekey", short_help="Lock the vault by another passphrase or key.")
-@_of_vault
+@of_vault
 @vault_key_option
 @_key_option
 @_plain_option
@@ -259,7 +267,7 @@ def rekey_command(
 
 @vault_group.command("backup", short_help="Write all of the vault into one sealed file.")
 @click.argument("directory", metavar="[DIR]", default=".", type=_FILE)
-@_of_vault
+@of_vault
 @json_option
 @click.pass_context
 def backup_command(ctx: click.Context, directory: Path, folder: Path, cluster: Cluster | None, as_json: bool) -> None:
@@ -279,33 +287,59 @@ def backup_command(ctx: click.Context, directory: Path, folder: Path, cluster: C
     click.echo(f"{path}\nto bring it back, where the inventory is: {restore}")
 
 
-@click.command("known-hosts", short_help="Print the nodes' host keys for ~/.ssh/known_hosts.")
-@_of_vault
+@vault_group.command("founded", short_help="Say that the cluster exists, or no longer does.")
+@of_vault
+@click.option("--forget", is_flag=True, help="It is no more: the first server's next image founds it anew.")
 @json_option
-def known_hosts_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
-    """Print the nodes' host keys for ~/.ssh/known_hosts, before any of them was
-    switched on. The vault is not opened.
+def founded_command(folder: Path, cluster: Cluster | None, forget: bool, as_json: bool) -> None:
+    """Say that the cluster exists, so that no image founds it a second time; or,
+    with --forget, that it does not.
+
+    Commands that meet the running cluster say it themselves.
 
     \b
-    Example (>> ~/.ssh/known_hosts adds them there):
-      imagesmith known-hosts
+    Examples:
+      imagesmith vault founded
+      imagesmith vault founded --forget
     """
-    if cluster is None:
-        raise UsageError("there is no inventory, so there are no nodes", hint="imagesmith init writes one")
-    missing = not_drawn(folder, [node.name for node in cluster.nodes])
-    work.draw_missing(folder, work.names_for([node.name for node in cluster.nodes], cluster=has_k3s(cluster)))
-    lines = known_hosts(cluster, folder)
+    if forget:
+        work.forget_founded(folder)
+    else:
+        work.record_founded(folder, now())
+    when = read_index(folder).facts.get(FOUNDED, "")
     if as_json:
-        answer({"nodes": {name: list(own) for name, own in lines.items()}})
-        return
-    for own in lines.values():
-        for line in own:
-            click.echo(line)
-    if missing:
-        click.echo(f"drawn now: the host keys of {', '.join(missing)}", err=True)
+        answer({"founded": when})
+    elif when:
+        click.echo(f"the cluster is there since {when}: servers that are built from now on join it")
+    else:
+        click.echo("the cluster is not there: its first server's next image founds it")
 
 
 def _kind(key: Path | None, plain: bool) -> LockKind:
     if key and plain:
         raise UsageError("--key and --plain contradict each other", hint="give one of them")
     return "plain" if plain else "key-file" if key else "passphrase"
+
+
+def _export_authorities(folder: Path, tls: Path | None, opening: work.Opening, as_json: bool) -> None:
+    if tls is None:
+        raise UsageError(
+            "authorities are several files", hint=f"name a new FOLDER: imagesmith vault export {CA} FOLDER"
+        )
+    files = lay_out(opening.vault(folder), tls)
+    if as_json:
+        answer({"exported": CA, "folder": str(tls), "files": list(files)})
+        return
+    click.echo(f"{tls} holds {len(files)} files, as k3s has them in its folder tls, and only you can read them.")
+    click.echo("Who has them is the cluster: remove them when they are where they belong.")
+
+
+def _import_authorities(folder: Path, tls: Path, replacing: bool, as_json: bool) -> None:
+    names = take_authorities(folder, tls, replace=replacing)
+    if as_json:
+        answer({"imported": list(names)})
+        return
+    click.echo(f"{len(names)} keys are in {folder}; {tls} is still there: remove it")
+    if UPPER[0] not in names:
+        click.echo("The root's key is not among them: these authorities can't be renewed from here.")
+    click.echo("If their cluster runs already, say so: imagesmith vault founded")

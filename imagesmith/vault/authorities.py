@@ -15,7 +15,8 @@ from imagesmith.identity import authorities, certificates, tokens
 from imagesmith.identity.authorities import Authority, Ca, Upper, VaultKey
 from imagesmith.secret import Secret
 from imagesmith.vault.draw import Drawn, fingerprint_of
-from imagesmith.vault.names import LEAVES, SERVER_CA, UPPER
+from imagesmith.vault.names import CA_HASH, LEAVES, SERVER_CA, UPPER
+from imagesmith.vault.store import Change
 
 KIND = "ca-key"
 SLACK = timedelta(days=1)
@@ -33,16 +34,14 @@ def drawn(not_before: datetime) -> dict[str, Drawn]:
     """All seven of a new cluster, by their names in the vault."""
     root = authorities.root(_new_upper().drawn(not_before))
     middle = authorities.intermediate(_new_upper().drawn(not_before), root)
-    made = {ROOT: _kept(root), INTERMEDIATE: _kept(middle)}
+    made = {ROOT: upper(root.key, root.chain), INTERMEDIATE: upper(middle.key, middle.chain)}
     return made | {LEAVES[ca]: leaf(ca, middle, not_before) for ca in Ca}
 
 
 def leaf(ca: Ca, above: Upper, not_before: datetime) -> Drawn:
-    """One of the five, drawn anew under the intermediate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    # Of a key and a time comes the same certificate again, were it ever lost.
-    one = certificates.Drawn(key, certificates.serial_of(key, not_before), not_before)
-    return kept(authorities.leaf(ca, one, above))
+    """One of the five, drawn anew under the intermediate; it begins with that one where that begins later."""
+    not_before = max(not_before, certificates.read(above.chain)[0].not_valid_before_utc)
+    return kept(authorities.leaf(ca, lone_key(not_before), above))
 
 
 def kept(authority: Authority) -> Drawn:
@@ -50,17 +49,36 @@ def kept(authority: Authority) -> Drawn:
     return _as_drawn(authority.key, authority.bundle)
 
 
+def upper(key: VaultKey, chain: bytes) -> Drawn:
+    """The root or the intermediate as the vault has it."""
+    return _as_drawn(Secret(key.to_seal()), chain)
+
+
+def put_all(change: Change, made: Mapping[str, Drawn]) -> None:
+    """All authorities of a cluster, together with what tokens carry of them. What was there is kept under NAME.old."""
+    for name, one in made.items():
+        if name in change.index.secrets:
+            change.keep_old(name)
+        change.put(name, one)
+    change.remember({CA_HASH: ca_hash(made)})
+
+
 def ca_hash(made: Mapping[str, Drawn]) -> str:
     """What tokens carry of the server's authority."""
     return tokens.ca_hash(made[SERVER_CA].public.encode())
 
 
+def lone_key(not_before: datetime) -> certificates.Drawn[ec.EllipticCurvePrivateKey]:
+    """A key for one certificate, of an authority or of somebody who logs in; what is drawn with it comes from it.
+
+    So the same key and time give the same certificate again.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    return certificates.Drawn(key, certificates.serial_of(key, not_before), not_before)
+
+
 def _new_upper() -> VaultKey:
     return VaultKey(ec.generate_private_key(ec.SECP256R1()))
-
-
-def _kept(upper: Upper) -> Drawn:
-    return _as_drawn(Secret(upper.key.to_seal()), upper.chain)
 
 
 def _as_drawn(key: Secret, bundle: bytes) -> Drawn:

@@ -23,7 +23,7 @@ from imagesmith.identity import certificates, tokens
 from imagesmith.identity.authorities import SERVICE_KEY_BITS
 from imagesmith.identity.ssh import HostKey, Kind, read_openssh
 from imagesmith.secret import Secret
-from imagesmith.vault.names import CA, SERVICE_KEY, TOKENS
+from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS
 
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
@@ -86,7 +86,7 @@ def belongs(kind: str, content: Secret, public: str, where: str) -> bool:
     if kind not in ("ca-key", "signing-key"):
         return True
     told = public
-    if public.startswith("-----BEGIN CERTIFICATE-----"):
+    if CERTIFICATE in public:
         told = _spki(certificates.read(public.encode(), where)[0].public_key())
     return _spki(_loaded(content, where).public_key()) == told
 

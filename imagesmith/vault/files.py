@@ -21,6 +21,7 @@ LOCK = ".lock"
 TEMPORARY = ".new"
 """How names of half-made files end."""
 WAIT_S = 30.0
+_WRITING = "writing the vault"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -53,22 +54,22 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, what: str = _WRITING) -> None:
     """`path` has exactly these bytes, or what it had before, at every moment. Raises IOFailed, NoSpace."""
-    write_unnamed(path, data)
+    write_unnamed(path, data, what)
     sync(path.parent)
 
 
 def sync(folder: Path) -> None:
     """The names in a folder last. Raises IOFailed."""
-    with failures(folder, "writing the vault"):
+    with failures(folder, _WRITING):
         sync_folder(folder)
 
 
-def write_unnamed(path: Path, data: bytes) -> None:
+def write_unnamed(path: Path, data: bytes, what: str = _WRITING) -> None:
     """As `write_whole`, but the name lasts only once its folder is synced: for many files that nothing names yet."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    with failures(path, "writing the vault"):
+    with failures(path, what):
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -87,7 +88,7 @@ def write_unnamed(path: Path, data: bytes) -> None:
 def write_new(path: Path, data: bytes) -> None:
     """A file of 0600 that was not there before, whole. Raises UsageError where it is there, IOFailed, NoSpace."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    write_whole(temporary, data)
+    write_whole(temporary, data, "writing")
     try:
         with failures(path, "writing"):
             _name(temporary, path)

@@ -38,7 +38,8 @@ class Entry:
     file: str
     """Where in the vault it is sealed. A new name with every change: the old one stays until the index names this."""
     public: str = ""
-    """A public key, as its users read it: a line of OpenSSH's, or PEM. Empty where there is none."""
+    """What everybody may know, as its users read it: a line of OpenSSH's, a public key in PEM, and of an authority its
+    certificates up to the root. Empty where there is none."""
     fingerprint: str = ""
     """Of the public key: `SHA256:` and base64."""
 
@@ -55,6 +56,9 @@ class Index:
     secrets: Mapping[str, Entry] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     """What else is to be remembered of the cluster, in public words, as when it was founded."""
+
+    def without(self, name: str) -> Index:
+        return replace(self, secrets={one: entry for one, entry in self.secrets.items() if one != name})
 
     def with_secret(self, name: str, entry: Entry) -> Index:
         return replace(self, secrets={**self.secrets, name: entry})
@@ -118,6 +122,11 @@ def encode(index: Index) -> bytes:
         "secrets": secrets,
     }
     return (json.dumps(plain, indent=1) + "\n").encode()
+
+
+def is_time(text: str) -> bool:
+    """Whether it is a time as the index has it: UTC, as 2026-11-23T11:44:00Z."""
+    return bool(_TIME.fullmatch(text))
 
 
 def check_name(name: str) -> str:

@@ -31,7 +31,8 @@ OLD = ".old"
 """What the name of a secret ends in that another has replaced."""
 CA_HASH, FOUNDED = "ca_hash", "founded"
 """Facts in the index: what tokens carry of the authorities, and since when the cluster is known to exist."""
-_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+"""Of an authority's bundle, with whatever stands before it."""
 
 
 def host_key_name(node: str, kind: str) -> str:
@@ -76,4 +77,4 @@ def is_authority(name: str) -> bool:
 
 def has_authorities(kept: Mapping[str, Entry]) -> bool:
     """Whether all five are there, with their certificates."""
-    return all(name in kept and kept[name].public.startswith(_CERTIFICATE) for name in LEAVES.values())
+    return all(name in kept and CERTIFICATE in kept[name].public for name in LEAVES.values())

@@ -73,6 +73,10 @@ class Change:
         entry = self.index.secrets[name]
         self._put(name + OLD, read_closed(self._folder / entry.file, name), entry)
 
+    def drop(self, name: str) -> None:
+        """What is under a name is no longer there."""
+        self.index = self.index.without(name)
+
     def remember(self, facts: Mapping[str, str]) -> None:
         """Public words about the cluster, kept in the index; an empty one is forgotten."""
         told = {**self.index.facts, **facts}

@@ -12,11 +12,12 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from imagesmith.errors import DocumentInvalid, Problem, VaultLocked
+from imagesmith.errors import DocumentInvalid, Problem, UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.formats.credentials import OpenSecret, named_by, revealed
 from imagesmith.model import BuildPlan, PutFile
 from imagesmith.secret import FILE, VAULT, PasswordHash, Quoted, Secret, SecretRef, SecretText, WpaKey
+from imagesmith.vault.names import stays
 
 OpenVault = Callable[[Path], Callable[[str], Secret]]
 """From a vault's folder to what gives its secrets by name; raises VaultLocked."""
@@ -42,7 +43,8 @@ def open_secrets(
     """What gives each secret of the plans, all of which are there and are what they must be.
 
     Warns of files that others can read, each once. Raises DocumentInvalid with every problem, each
-    where the inventory names the secret; VaultLocked, and what an opened vault raises.
+    where the inventory names the secret; UsageError for a key that stays in its vault; VaultLocked, and what an opened
+    vault raises.
     """
     opened: dict[tuple[Path, str], Secret] = {}
     problems: dict[Problem, None] = {}
@@ -92,7 +94,14 @@ def _in_vault(ref: SecretRef) -> bool:
 
 
 def _from_vault(ref: SecretRef, open_vault: OpenVault) -> Secret:
-    return open_vault(Path(ref.written.file))(ref.name.removeprefix(VAULT))
+    """Raises UsageError, before the vault is opened, for what no node may ever have."""
+    name = ref.name.removeprefix(VAULT)
+    if stays(name):
+        raise UsageError(
+            f"{ref.shown} signs a cluster's authorities and never leaves the vault, for no node and no image",
+            where=ref.written.file, hint="the plan that names it is wrong: report it",
+        )  # fmt: skip
+    return open_vault(Path(ref.written.file))(name)
 
 
 def _opened(ref: SecretRef, listener: Listener) -> Secret:

@@ -1,4 +1,4 @@
-"""The vault of an inventory, made, filled, opened, changed and backed up.
+"""The vault of an inventory, made, filled, opened, locked anew and backed up.
 
 Called by `cli.vault`, and by `build` for what it needs. A command asks for a passphrase at most once; drawing needs
 none, since secrets are sealed for the public half of the vault's key.
@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagesmith.disk import failures
-from imagesmith.errors import ContentMalformed, UsageError, VaultLocked
+from imagesmith.errors import UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.secret import Secret
 from imagesmith.vault import authorities, sealing, store
 from imagesmith.vault import backup as packing
-from imagesmith.vault.draw import Drawn, draw, taken
+from imagesmith.vault.draw import draw
 from imagesmith.vault.files import write_new
-from imagesmith.vault.index import LockKind, check_name, read_index
-from imagesmith.vault.names import CA_HASH, OLD, is_authority, missing, of_cluster, of_node
-from imagesmith.vault.store import Change, Key, Opened
+from imagesmith.vault.index import LockKind, is_time, read_index
+from imagesmith.vault.names import FOUNDED, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.store import Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
 NEW_PASSPHRASE_FILE = "IMAGESMITH_VAULT_NEW_PASSPHRASE_FILE"
@@ -135,17 +135,8 @@ def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
             if not is_authority(name):
                 change.put(name, draw(name))
         if any(is_authority(name) for name in lacking):
-            put_authorities(change, authorities.drawn(authorities.begins()))
+            authorities.put_all(change, authorities.drawn(authorities.begins()))
     return lacking
-
-
-def put_authorities(change: Change, made: Mapping[str, Drawn]) -> None:
-    """All authorities of a new cluster, together with what tokens carry of them. What was there is kept under .old."""
-    for name, drawn in made.items():
-        if name in change.index.secrets:
-            change.keep_old(name)
-        change.put(name, drawn)
-    change.remember({CA_HASH: authorities.ca_hash(made)})
 
 
 def names_for(nodes: Iterable[str], *, cluster: bool) -> tuple[str, ...]:
@@ -154,53 +145,27 @@ def names_for(nodes: Iterable[str], *, cluster: bool) -> tuple[str, ...]:
     return (*per_node, *(of_cluster() if cluster else ()))
 
 
-def rotate(folder: Path, name: str) -> None:
-    """Draw a secret anew; the one before is kept under NAME.old. Raises UsageError where there is none."""
-    if name.endswith(OLD):
-        raise UsageError(f"{name} is what another secret was before", hint=f"rotate {name.removesuffix(OLD)}")
-    drawn = draw(name)
+def record_founded(folder: Path, when: str) -> bool:
+    """Remember that the cluster was seen alive, `when` as the index has times: nobody founds it again.
+
+    Called by what meets a running cluster, and by a person's word; a build does not know whether its image is ever
+    started. The first time counts; whether this was it. Raises UsageError for what is no time.
+    """
+    if not is_time(when):
+        raise UsageError(f"{when[:40]!r} is no time", hint="UTC, as 2026-11-23T11:44:00Z")
+    if FOUNDED in read_index(folder).facts:
+        return False
     with store.changing(folder) as change:
-        if name not in change.index.secrets:
-            raise UsageError(f"the vault has no {name}", where=str(folder), hint="imagesmith vault list")
-        change.keep_old(name)
-        change.put(name, drawn)
+        first = FOUNDED not in change.index.facts
+        if first:
+            change.remember({FOUNDED: when})
+    return first
 
 
-def what_follows(name: str) -> str:
-    """What a person does once a secret was drawn anew, honestly: nothing here reaches a running node."""
-    if name.startswith("nodes/") and "/host-key." in name:
-        node = name.split("/")[1]
-        return (
-            f"{node} goes on with its old key. Build and flash it anew, or put the new one there yourself "
-            f"(imagesmith vault export {name}); then write known_hosts anew: imagesmith known-hosts"
-        )
-    if name.startswith("nodes/"):
-        return (
-            "the server knows the node by the old password: build and flash the node anew, and delete the Secret "
-            f"{name.split('/')[1]}.node-password.k3s in kube-system before it joins"
-        )
-    if name.startswith("cluster/"):
-        return (
-            "a running cluster goes on with the old one, and imagesmith does not change it there yet (that will come, "
-            "over SSH). Images built from now on carry the new one and will NOT join it: change the cluster first, by "
-            f"k3s's own `k3s token rotate` or `k3s certificate rotate-ca`, or bring {name}{OLD} back by import"
-        )
-    return "whoever uses it goes on with the old one"
-
-
-def take(folder: Path, name: str, content: Secret, where: str, *, replace: bool) -> None:
-    """Put a secret in that was made elsewhere. Raises UsageError where there is one, ContentMalformed."""
-    check_name(name)
-    if not content.reveal():
-        raise ContentMalformed("it is empty", where=where)
-    drawn = taken(name.removesuffix(OLD), content, where)
+def forget_founded(folder: Path) -> None:
+    """The cluster is no more: its first server's next image founds it anew."""
     with store.changing(folder) as change:
-        if name in change.index.secrets:
-            if not replace:
-                hint = "--replace puts the new one in its place and keeps the old one beside it"
-                raise UsageError(f"the vault has a {name} already", where=str(folder), hint=hint)
-            change.keep_old(name)
-        change.put(name, drawn)
+        change.remember({FOUNDED: ""})
 
 
 def lock_anew(folder: Path, opening: Opening, key: Key) -> None:

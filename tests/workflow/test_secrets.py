@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesmith.errors import DocumentInvalid, VaultLocked
+from imagesmith.errors import DocumentInvalid, UsageError, VaultLocked
 from imagesmith.events import Event, Warned
 from imagesmith.model import Base, BuildPlan, FileSource, Node, PutFile
 from imagesmith.secret import PasswordHash, Secret, SecretRef, SecretText, WpaKey, Written
@@ -154,3 +154,19 @@ def test_a_vault_that_nobody_opens_stays_locked(tmp_path: Path) -> None:
     with pytest.raises(VaultLocked) as caught:
         open_secrets([planned(in_vault(tmp_path / "a.vault", "x"))])
     assert str(tmp_path / "a.vault") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cluster/ca/root", "cluster/ca/intermediate", "cluster/ca/root.old"])
+def test_a_key_that_stays_in_its_vault_gets_into_no_plan_s_files(tmp_path: Path, name: str) -> None:
+    """Tried with a vault that would give it: nobody even asks for the passphrase."""
+    opened: list[Path] = []
+
+    def generous(folder: Path) -> Callable[[str], Secret]:
+        opened.append(folder)
+        return lambda name: Secret(b"-----BEGIN PRIVATE KEY-----")
+
+    sealed = SecretRef(f"vault:{name}", Written(str(tmp_path)))
+    for content in (sealed, SecretText((b"key: ", sealed))):
+        with pytest.raises(UsageError, match="never leaves the vault"):
+            open_secrets([planned(content)], open_vault=generous)
+    assert opened == []

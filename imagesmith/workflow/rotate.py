@@ -1,0 +1,131 @@
+"""A secret of a vault drawn anew, and what a person does after it: nothing here reaches a running node.
+
+Called by `cli.vault`. The vault is opened for one of a cluster's authorities alone, which the intermediate signs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagesmith.errors import UsageError
+from imagesmith.identity.authorities import Ca
+from imagesmith.vault import authorities, store
+from imagesmith.vault.draw import draw
+from imagesmith.vault.index import read_index
+from imagesmith.vault.names import AGENT_TOKEN, CA, CA_HASH, LEAVES, OLD, SERVER_CA, SERVER_TOKEN, SERVICE_KEY, UPPER
+from imagesmith.workflow.vault import Opening
+
+_STAGE = (
+    f"imagesmith vault export {CA} FOLDER/tls, carry FOLDER to a server, there `k3s certificate rotate-ca "
+    "--path=FOLDER`, and restart k3s on all nodes, servers first"
+)
+
+
+def rotate(folder: Path, name: str, opening: Opening, *, new_cluster: bool = False) -> tuple[str, ...]:
+    """Draw a secret anew, whose name it gives; the one before is kept under NAME.old.
+
+    `cluster/ca` is all authorities together, and asks for `new_cluster`. Raises UsageError where there is none.
+    """
+    if name.endswith(OLD):
+        raise UsageError(f"{name} is what another secret was before", hint=f"rotate {name.removesuffix(OLD)}")
+    if name == CA or name in UPPER:
+        return _all_authorities(folder, name, new_cluster=new_cluster)
+    if new_cluster:
+        raise UsageError(f"{name} alone makes no new cluster", hint=f"imagesmith vault rotate {CA} --new-cluster")
+    if name in LEAVES.values():
+        _one_authority(folder, name, opening)
+        return (name,)
+    drawn = draw(name)
+    with store.changing(folder) as change:
+        if name not in change.index.secrets:
+            raise _nothing(folder, name)
+        change.keep_old(name)
+        change.put(name, drawn)
+    return (name,)
+
+
+def what_follows(name: str) -> str:
+    """What a person does once a secret was drawn anew, honestly."""
+    node = name.split("/")[1] if name.startswith("nodes/") else ""
+    if node and "/host-key." in name:
+        return (
+            f"{node} goes on with its old key. Build and flash it anew, or put the new one there yourself "
+            f"(imagesmith vault export {name}); then write known_hosts anew: imagesmith known-hosts"
+        )
+    if node:
+        return (
+            "the server knows the node by the old password: build and flash the node anew, and before it joins: "
+            f"kubectl -n kube-system delete secret {node}.node-password.k3s"
+        )
+    if name == CA:
+        return (
+            "a running cluster goes on with the old ones, and nothing that is built from now on joins it. Start anew "
+            "with new images for every node, and tell the vault: imagesmith vault founded --forget. Or change the "
+            f"running cluster: {_STAGE} with --force; every node needs its new token before it is restarted, every pod "
+            "a restart, everybody a new kubeconfig"
+        )
+    if name in LEAVES.values():
+        return (
+            "a running cluster goes on with the old one. The root is the same, so that tokens stay good, and so does "
+            f"every certificate of the old one: this renews, it locks nobody out. To change it there: {_STAGE}"
+        )
+    return _follows_of_cluster(name)
+
+
+def _follows_of_cluster(name: str) -> str:
+    back = f"the old one comes back by imagesmith vault export {name}{OLD} FILE and vault import {name} FILE --replace"
+    told = {
+        SERVER_TOKEN: (
+            "a running cluster goes on with the old one, and servers that are built from now on don't join it until it "
+            "has the new one: on a server `k3s token rotate --new-token NEW`, then the new one in `token` of every "
+            "server's /etc/rancher/k3s/config.yaml, and k3s restarted there. Snapshots of before need the old one"
+        ),
+        AGENT_TOKEN: (
+            "a running cluster goes on with the old one, and agents that are built from now on don't join it until it "
+            "has the new one: `agent-token` of every server's /etc/rancher/k3s/config.yaml, `token` of every agent's, "
+            "and k3s restarted there, servers first"
+        ),
+        SERVICE_KEY: (
+            "a running cluster goes on with the old one; changed there, every token of a service account ends, and "
+            f"pods need a restart: {_STAGE}"
+        ),
+    }
+    return f"{told[name]}; {back}" if name in told else "whoever uses it goes on with the old one"
+
+
+def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str, ...]:
+    if name != CA or not new_cluster:
+        raise UsageError(
+            "a new root is a new cluster: what the old one signed, and every token, is worth nothing under it",
+            hint=f"one of the five is renewed in place; all of it by: imagesmith vault rotate {CA} --new-cluster",
+        )  # fmt: skip
+    made = authorities.drawn(authorities.begins())
+    with store.changing(folder) as change:
+        if LEAVES["server-ca"] not in change.index.secrets:
+            raise _nothing(folder, CA)
+        authorities.put_all(change, made)
+    return tuple(made)
+
+
+def _one_authority(folder: Path, name: str, opening: Opening) -> None:
+    if name not in read_index(folder).secrets:
+        raise _nothing(folder, name)
+    above = opening.vault(folder)
+    if authorities.INTERMEDIATE not in above.index.secrets:
+        raise UsageError(
+            f"the vault has no {authorities.INTERMEDIATE}, which would sign it", where=str(folder),
+            hint="these authorities were made elsewhere: renew them there, and import all of them",
+        )  # fmt: skip
+    ca = next(one for one in Ca if LEAVES[one] == name)
+    made = authorities.leaf(ca, above.open_upper(authorities.INTERMEDIATE), authorities.begins())
+    with store.changing(folder) as change:
+        if change.index.secrets[authorities.INTERMEDIATE] != above.index.secrets[authorities.INTERMEDIATE]:
+            raise UsageError("the vault was changed while it was being opened", where=str(folder), hint="run it again")
+        change.keep_old(name)
+        change.put(name, made)
+        if name == SERVER_CA:
+            change.remember({CA_HASH: authorities.ca_hash({name: made})})
+
+
+def _nothing(folder: Path, name: str) -> UsageError:
+    return UsageError(f"the vault has no {name}", where=str(folder), hint="imagesmith vault list")
