@@ -25,10 +25,11 @@ from imagesmith.formats.canonical import to_plain
 from imagesmith.model import BuildPlan, Image
 from imagesmith.sources.cache import Cache
 from imagesmith.units import show_size
-from imagesmith.workflow.bases import Bases, obtain
+from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
+from imagesmith.workflow.resolving import resolve
 from imagesmith.workflow.sealed import has_k3s, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
@@ -41,14 +42,15 @@ _insecure_option = click.option(
 )
 
 
-@click.command("fetch", short_help="Get a base image, verified, into the cache.")
+@click.command("fetch", short_help="Get a base image, and all else that is fetched, into the cache.")
 @target_argument
 @target_options
 @_insecure_option
 @json_option
 @click.pass_context
 def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_json: bool) -> None:
-    """Get the base image of TARGET into the cache, verified and unpacked.
+    """Get the base image of TARGET into the cache, verified and unpacked, and
+    what is put into its image beside it: k3s, packages that the base lacks.
 
     After it a build needs no network.
 
@@ -57,13 +59,21 @@ def fetch_command(ctx: click.Context, choice: TargetChoice, insecure: bool, as_j
       imagesmith fetch rpi4-worker
       imagesmith fetch rpi4-worker --base debian
     """
-    build_plan = plan(wanted(choice), lock_file(choice))
-    base = obtain(build_plan, Cache.default(), insecure=insecure, listener=listener_for(ctx))
+    found, lock_path, listener = wanted(choice), lock_file(choice), listener_for(ctx)
+    build_plan = plan(found, lock_path)
+    with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
+        base = bases.of(build_plan)
+        if resolve([(found, build_plan)], lock_path, bases, listener):
+            build_plan = plan(found, lock_path)
+        supplies = [(one, bases.supply(one)) for one in build_plan.supplies]
     if as_json:
-        answer({"base": to_plain(replace(base, packages=()))})
+        listed = [{"name": one.name, "path": str(got.path), "digest": str(got.digest)} for one, got in supplies]
+        answer({"base": to_plain(replace(base, packages=())), "supplies": listed})
         return
     click.echo(f"{base.path}: {show_size(base.size)}, {base.digest}")
     click.echo(f"trusted because it is {base.trust}")
+    for one, got in supplies:
+        click.echo(f"{one.name}: {show_size(got.size)}, {got.digest}")
 
 
 @click.command("build", short_help="Make the image of a node, or of all nodes.")
@@ -114,6 +124,8 @@ def build_command(
         # One half of a key would be of before, the other of after.
         raise UsageError("the vault was changed while it was being opened", hint="run it again")
     with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
+        if resolve(list(zip(targets, plans, strict=True)), lock_file(choice), bases, listener):
+            plans = _plans(choice, targets, options.epoch)
         for build_plan in plans:
             images.append(build(build_plan, options, bases, listener, open_secret))
             # After each, so that what was made is known although a later one fails.

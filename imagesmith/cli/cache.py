@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
@@ -15,8 +16,9 @@ from imagesmith.sources.cache import Cache, CacheEntry
 from imagesmith.units import show_size
 from imagesmith.workflow.locking import NOTHING, Options, Outcome, update, update_all
 from imagesmith.workflow.planned import lock_file
+from imagesmith.workflow.resolving import release_keys, update_beside
 from imagesmith.workflow.target import TargetChoice, wanted
-from imagesmith.workflow.updatable import Bases, bases_meant
+from imagesmith.workflow.updatable import Bases, bases_meant, nodes_meant
 
 _DAY_S = 86400
 
@@ -104,6 +106,9 @@ def update_command(
     indexes are asked, no image is fetched, unless the base follows none: then
     a TARGET's is got as it is now.
 
+    For the nodes of a k3s cluster k3s is looked up too, and the packages that
+    a base in the cache lacks.
+
     An older release than the one locked is refused. When one publisher fails,
     its bases stay as they are locked and the others are updated; the exit code
     is that of the failure.
@@ -117,11 +122,13 @@ def update_command(
     options = Options(insecure, rollbacks)
     bases, cache, listener = bases_meant(choice), Cache.default(), listener_for(ctx)
     one = wanted(choice) if bases is None else None
-    _require_known(rollbacks, ((one.profile.board, one.base),) if one else bases or ())
+    targets = nodes_meant(choice, one)
+    _require_known(rollbacks, ((one.profile.board, one.base),) if one else bases or (), release_keys(targets))
     if one:
         outcome = update(one.profile.board, one.base, lock_file(choice), cache, listener, options)
     else:
         outcome = update_all(bases or (), lock_file(choice), cache, listener, options)
+    outcome = outcome.joined(update_beside(targets, lock_file(choice), cache, listener, options))
     if as_json:
         answer(_outcome_facts(outcome))
     else:
@@ -134,9 +141,9 @@ def update_command(
         raise failure
 
 
-def _require_known(rollbacks: tuple[str, ...], bases: Bases) -> None:
+def _require_known(rollbacks: tuple[str, ...], bases: Bases, others: Iterable[str]) -> None:
     """Else a slip of the pen would look like a refusal that can't be lifted. Raises UsageError."""
-    names = sorted(f"{board.name}/{base.name}" for board, base in bases)
+    names = sorted({*(f"{board.name}/{base.name}" for board, base in bases), *others})
     for unknown in [name for name in rollbacks if name not in names]:
         raise UsageError(
             f"--allow-rollback {unknown}: this update is about no such base{did_you_mean(unknown, names)}",

@@ -19,7 +19,7 @@ from imagesmith.profile.schema import did_you_mean
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.pinned import pinned
-from imagesmith.workflow.planned import LOCK, lock_file, plan
+from imagesmith.workflow.planned import LOCK, lock_file, plan, unresolved
 from imagesmith.workflow.sealed import beside, not_drawn, vault_of
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
@@ -139,9 +139,10 @@ def plan_command(choice: TargetChoice, everything: bool, vault: Path | None, as_
         click.echo(f"{vault} has no host keys for {names} yet: build draws them, and the plan then has them", err=True)
     cached = {one.name for one in plans if base_in_cache(one, Cache.default())}
     pins = [pinned(one.profile.board.name, one.base, lock_path) for one in targets]
+    still_open = [unresolved(one, lock_path) for one in targets]
     facts = [
-        {**describe(one, cached=one.name in cached), "pinned": pin.facts if pin else None}
-        for one, pin in zip(plans, pins, strict=True)
+        {**describe(one, cached=one.name in cached), "pinned": pin.facts if pin else None, "unresolved": list(open_)}
+        for one, pin, open_ in zip(plans, pins, still_open, strict=True)
     ]
     if as_json:
         answer({"plans": facts} if everything else facts[0])
@@ -151,6 +152,9 @@ def plan_command(choice: TargetChoice, everything: bool, vault: Path | None, as_
         click.echo(explain(plans[0], facts[0]["id"], cached=bool(cached)), nl=False)
         if pins[0]:
             click.echo("\n".join(["", "The base's bytes:", *(f"  {line}" for line in pins[0].lines)]))
+        if still_open[0]:
+            what = "Looked up and pinned by the first build, so that the plan then has it:"
+            click.echo("\n".join(["", what, *(f"  {line}" for line in still_open[0])]))
 
 
 def _row(profile: Profile) -> tuple[str, str, str, str, str]:

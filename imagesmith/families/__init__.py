@@ -25,6 +25,8 @@ _ALL: tuple[Family, ...] = (
     UbuntuRaspi(),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
+INSTALLERS = frozenset({UbuntuLive.name})
+"""Families whose image installs a system: nobody can look into that beforehand."""
 
 
 def family_named(name: str) -> Family:

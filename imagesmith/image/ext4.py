@@ -55,6 +55,13 @@ class Ext4:
             raise EditFailed(f"{path} can't be read: {complaints[0]}", where=self.where)
         return done.stdout
 
+    def names(self, folder: str) -> list[str]:
+        """What a folder holds, in the file system's order."""
+        (listed,) = self._answers([f"ls -p {quoted(folder)}"])
+        # Lines of /inode/mode/uid/gid/name/size/; what was removed has inode 0.
+        rows = [line.split("/") for line in listed.splitlines() if line.startswith("/")]
+        return [row[5] for row in rows if len(row) > 6 and row[1] != "0" and row[5] not in (".", "..")]
+
     def change(self, nodes: Mapping[str, Node], sources: Mapping[str, Path], workspace: Path, epoch: int) -> None:
         """Make all `nodes`, in one run.
 

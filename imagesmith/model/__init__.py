@@ -28,6 +28,7 @@ from imagesmith.model.origins import (
     Follow,
     HttpSource,
     PartitionSpec,
+    ReleaseSource,
     Signature,
     Source,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "Refusal",
     "Registry",
     "RegistryLogin",
+    "ReleaseSource",
     "Remove",
     "RemoveKey",
     "Role",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from imagesmith.model.machine import QemuMachine
 
@@ -80,6 +81,27 @@ class HttpSource:
     """Where `update` finds the newest file; None = the address itself leads there."""
     unchecked: bool = False
     """The digest was taken from a list that nobody vouched for: the signature must hold too before the first use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSource:
+    """Where a program's releases are published, and what their files are called, by architecture."""
+
+    channels: str
+    """URL with `{channel}`, which leads on to one whose last part is the version."""
+    files: str
+    """URL of the folder of a release, with `{version}`; ends with a slash."""
+    sums: Mapping[str, str]
+    """Lists of sha256."""
+    program: Mapping[str, str]
+    images: Mapping[str, str]
+    """The container images that it needs itself."""
+
+    def channel_url(self, channel: str) -> str:
+        return self.channels.format(channel=quote(channel, safe=""))
+
+    def folder_url(self, version: str) -> str:
+        return self.files.format(version=quote(version, safe=""))
 
 
 @dataclass(frozen=True, slots=True)

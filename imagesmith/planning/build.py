@@ -12,7 +12,8 @@ from imagesmith.cluster.parts import cautions
 from imagesmith.errors import UsageError
 from imagesmith.families import family_named
 from imagesmith.families.family import Given
-from imagesmith.model import Base, BuildPlan, Materials, Node, Part, Profile, Promise, SealedHostKey, Supply
+from imagesmith.model import Base, BuildPlan, Edit, Materials, Node, Part, Profile, Promise, SealedHostKey, Supply
+from imagesmith.planning import fetched
 from imagesmith.planning.payload import documents
 
 
@@ -26,13 +27,14 @@ def plan_build(
     host_keys: tuple[SealedHostKey, ...] = (),
     part: Part | None = None,
     supplies: tuple[Supply, ...] = (),
+    downloads: tuple[Supply, ...] = (),
 ) -> BuildPlan:
     """The plan that makes `node` from `base`, which is one of the profile's board, perhaps with a digest from a lock.
 
     `epoch` (seconds since 1970) is the time that every written file bears; 0 takes the base's own. `host_keys` are
     those that a vault keeps for the node; without them it makes its own. `part` is its part in a k3s cluster, None
-    where it has none; `supplies` are the files that are fetched for it. Raises UsageError for a base that the board
-    does not have and for settings that no document can hold.
+    where it has none; `supplies` are the files that are fetched for it, `downloads` those that its first boot fetches.
+    Raises UsageError for a base that the board does not have and for settings that no document can hold.
     """
     if profile.base_named(base.name) is None:
         known = ", ".join(one.name for one in profile.board.bases)
@@ -51,7 +53,7 @@ def plan_build(
         board=profile.board.name,
         architecture=profile.board.architecture,
         base=base,
-        edits=(*family.edits(given), *(contents.edits(part, profile, materials) if part else ())),
+        edits=(*family.edits(given), *(_of_cluster(part, profile, base, materials, downloads) if part else ())),
         promises=_promises(family.promises(given), part),
         machine=profile.board.machine_for(base),
         supplies=supplies,
@@ -59,6 +61,12 @@ def plan_build(
         cautions=cautions(part, profile.board) if part else (),
         epoch=epoch,
     )
+
+
+def _of_cluster(
+    part: Part, profile: Profile, base: Base, materials: Materials, downloads: tuple[Supply, ...]
+) -> tuple[Edit, ...]:
+    return (*contents.edits(part, profile, materials), *fetched.edits(part, base, downloads))
 
 
 def _promises(family: tuple[Promise, ...], part: Part | None) -> tuple[Promise, ...]:

@@ -37,6 +37,7 @@ from imagesmith.model import (
     TargetDisk,
     Wifi,
 )
+from imagesmith.planning.fetched import carried
 from imagesmith.secret import SecretRef, SecretText
 from imagesmith.units import show_size
 
@@ -62,6 +63,7 @@ def explain(plan: BuildPlan, identity: str, *, cached: bool = False) -> str:
         *_labelled("plan", [identity]),
         *_labelled("builds on", _base(plan.base)),
         *_labelled("fetches", [_fetches(plan.base, cached)]),
+        *_labelled("carries", carried(plan.supplies)),
         *_labelled("network", _network(plan)),
         *_labelled("login", _login(plan)),
         *_labelled("mind", _minded(plan)),

@@ -31,6 +31,7 @@ MOST = 16 * GiB
 """No published file is larger, unless its profile states a size."""
 _PIECE = 256 * KiB
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 10
 _ONLINE = "check the network and the URL, then run the same command again; what was fetched is kept"
 
@@ -143,6 +144,34 @@ def fetch_small(
                 attempts.pause(error)
 
 
+def announced(url: str, *, patience: Patience = PATIENT) -> tuple[int, int]:
+    """What a file's server says of it without sending it: its size, and when it was made; 0 where it does not say."""
+    with requests.Session() as session:
+        attempts = _Attempts(url, patience, unheard)
+        while True:
+            try:
+                with _open(session, url, {}, patience) as response:
+                    _expect_whole(response, url)
+                    return _length(response), _modified(response)
+            except _TryAgain as error:
+                attempts.pause(error)
+
+
+def leads_to(url: str, *, patience: Patience = PATIENT) -> str:
+    """Where an address redirects to, one hop; what lies there is not asked for. Raises SourceUnreachable."""
+    with requests.Session() as session:
+        attempts = _Attempts(url, patience, unheard)
+        while True:
+            try:
+                with _asked(session, url, url, {}, patience) as response:
+                    if response.status_code in _REDIRECTS and "Location" in response.headers:
+                        return _next(url, response.headers["Location"], url)
+                    _check_answer(response, url)
+                    raise _unreachable(url, "leads nowhere, and should lead on to a release", "check the URL")
+            except _TryAgain as error:
+                attempts.pause(error)
+
+
 # -- one attempt ----------------------------------------------------------------------------------
 
 
@@ -205,20 +234,10 @@ def _open(
     session: requests.Session, url: str, headers: dict[str, str], patience: Patience, plain: bool = False
 ) -> Iterator[requests.Response]:
     """The answer after all redirects, each of which must stay on https (or, `plain`, on http)."""
-    sent = {"User-Agent": f"imagesmith/{__version__}", "Accept-Encoding": "identity", **headers}
     at = url
     for _ in range(_HOPS):
-        if _scheme(at, url) not in (("https", "http") if plain else ("https",)):
-            raise _unreachable(url, f"redirects to {shown(at)}, which is not https" if at != url else "is not https")
-        try:
-            response = session.get(
-                at, headers=sent, stream=True, allow_redirects=False, timeout=(patience.connect_s, patience.stall_s)
-            )
-        except requests.RequestException as error:
-            raise _connection_failed(url, error, redirected=at != url) from error
-        except ValueError as error:  # requests looks into the next hop's address even when told not to follow it
-            raise _astray(url, error) from error
-        if response.status_code in (301, 302, 303, 307, 308) and "Location" in response.headers:
+        response = _asked(session, at, url, headers, patience, plain)
+        if response.status_code in _REDIRECTS and "Location" in response.headers:
             response.close()
             at = _next(at, response.headers["Location"], url)
             continue
@@ -227,6 +246,22 @@ def _open(
             yield response
         return
     raise _unreachable(url, f"redirects more than {_HOPS} times")
+
+
+def _asked(
+    session: requests.Session, at: str, url: str, headers: dict[str, str], patience: Patience, plain: bool = False
+) -> requests.Response:
+    """The answer of one hop, `at`, on the way from `url`."""
+    if _scheme(at, url) not in (("https", "http") if plain else ("https",)):
+        raise _unreachable(url, f"redirects to {shown(at)}, which is not https" if at != url else "is not https")
+    sent = {"User-Agent": f"imagesmith/{__version__}", "Accept-Encoding": "identity", **headers}
+    waits = patience.connect_s, patience.stall_s
+    try:
+        return session.get(at, headers=sent, stream=True, allow_redirects=False, timeout=waits)
+    except requests.RequestException as error:
+        raise _connection_failed(url, error, redirected=at != url) from error
+    except ValueError as error:  # requests looks into the next hop's address even when told not to follow it
+        raise _astray(url, error) from error
 
 
 def _scheme(at: str, url: str) -> str:

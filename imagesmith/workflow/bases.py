@@ -56,7 +56,8 @@ class Bases:
 
     def __init__(self, cache: Cache, *, insecure: bool, listener: Listener) -> None:
         """`insecure` takes a base that nothing vouches for (`--insecure-unverified`)."""
-        self._cache, self._insecure, self._listener = cache, insecure, listener
+        self.cache = cache
+        self._insecure, self._listener = insecure, listener
         self._kept: list[_Kept] = []
         self._leaving = ExitStack()
 
@@ -84,18 +85,18 @@ class Bases:
         while True:
             try:
                 entry = obtain_published(
-                    (supply.url,), supply.digest, supply.size, cache=self._cache, listener=self._listener, plain=True
+                    (supply.url,), supply.digest, supply.size, cache=self.cache, listener=self._listener, plain=True
                 )
             except ImagesmithError as error:
                 raise error.within(f"while getting {supply.name}") from error
-            if self._leaving.enter_context(self._cache.using(entry.path)):
+            if self._leaving.enter_context(self.cache.using(entry.path)):
                 return FileContent(entry.path, supply.digest, entry.size)
             self._listener(Noted(f"{supply.name} was just removed from the cache"))
 
     def _in_use(self, build_plan: BuildPlan) -> ObtainedBase:
         while True:
-            obtained = obtain(build_plan, self._cache, insecure=self._insecure, listener=self._listener)
-            if self._leaving.enter_context(self._cache.using(obtained.path)):
+            obtained = obtain(build_plan, self.cache, insecure=self._insecure, listener=self._listener)
+            if self._leaving.enter_context(self.cache.using(obtained.path)):
                 return obtained
             self._listener(Noted("the base was just removed from the cache"))
 

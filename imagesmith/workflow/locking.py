@@ -7,6 +7,7 @@ there, without its image; any other is got as it is now.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -76,6 +77,11 @@ class Outcome:
     asked: dict[str, int] = field(default_factory=dict)
     """How many files each server was asked for."""
 
+    def joined(self, other: Outcome) -> Outcome:
+        """What became of both looks."""
+        asked = dict(Counter(self.asked) + Counter(other.asked))
+        return Outcome(self.changes + other.changes, self.failures + other.failures, self.left + other.left, asked)
+
 
 def update(
     board: Board,
@@ -125,7 +131,7 @@ def update_all(
     for board, base in followed:
         before = known.entries.get(f"{board.name}/{base.name}", lock.NO_ENTRY)
         try:
-            now = follow.newest(base, asking, keys, cache, today=_today(chosen), known=before, insecure=chosen.insecure)
+            now = follow.newest(base, asking, keys, cache, today=today(chosen), known=before, insecure=chosen.insecure)
             changes += _put(board, base, now, known, lock_path, chosen)
         except ImagesmithError as error:
             failures.setdefault(f"{error.where}: {error.what}", error)
@@ -145,11 +151,11 @@ def _got(board: Board, base: Base, cache: Cache, listener: Listener, options: Op
                 base, cache=cache, insecure=options.insecure, refresh=True, listener=listener,
                 patience=options.patience, keyrings=options.keyrings,
             )  # fmt: skip
-            return lock.entry_of(base, obtained, _today(options))
+            return lock.entry_of(base, obtained, today(options))
         case DebianSource() as source:
             obtained = obtain_debian(base, board.architecture, cache=cache, refresh=True, listener=listener)
             state = state_key(source, board.architecture, cache)
-            return lock.entry_of(base, obtained, _today(options), packages=state)
+            return lock.entry_of(base, obtained, today(options), packages=state)
         case FileSource():
             return None
 
@@ -161,9 +167,13 @@ def _put(
     name = f"{board.name}/{base.name}"
     counts, _ = lock.counting(base, known, board.name, shipped_lock())
     if counts and name not in options.rollbacks:
-        _refuse_rollback(name, now, counts)
+        refuse_rollback(name, now, counts)
     now = lock.merged(now, known.entries.get(name, lock.NO_ENTRY))
-    before = lock.put(lock_path, board.name, base.name, now)
+    return changes_of(name, lock.put(lock_path, board.name, base.name, now), now)
+
+
+def changes_of(name: str, before: LockEntry, now: LockEntry) -> tuple[Change, ...]:
+    """What is told of an entry that became another."""
     return tuple(
         Change(name, one.name, _told(before, one.name), _told(now, one.name))
         for one in fields(LockEntry)
@@ -171,7 +181,8 @@ def _put(
     )
 
 
-def _refuse_rollback(name: str, now: LockEntry, before: LockEntry) -> None:
+def refuse_rollback(name: str, now: LockEntry, before: LockEntry) -> None:
+    """Raise DigestMismatch where `now` is of an older release than `before`."""
     if same_release(now, before):
         return
     # Of a list that was signed anew only the day counts: the same release may be listed twice a day.
@@ -209,5 +220,6 @@ def _day(moment: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(moment))
 
 
-def _today(options: Options) -> str:
+def today(options: Options) -> str:
+    """Like `2026-11-23`."""
     return options.today or _day(int(time.time()))

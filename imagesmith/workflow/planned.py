@@ -18,7 +18,7 @@ from imagesmith.planning.build import plan_build
 from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
 from imagesmith.workflow.sealed import host_keys_of, sealed_cluster, vault_of
-from imagesmith.workflow.supplies import supplies_of
+from imagesmith.workflow.supplies import fetched_for
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, catalogue_of, looks_like_path, wanted
 
 LOCK = "imagesmith.lock"
@@ -42,6 +42,7 @@ def plan(found: Wanted, lock_path: Path, *, epoch: int = 0, vault: Path | None =
     """
     base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name, shipped_lock())
     part = part_in_cluster(found, vault)
+    fetched = fetched_for(found, part, base, lock_path, shipped_lock())
     return plan_build(
         found.profile,
         found.node,
@@ -50,8 +51,15 @@ def plan(found: Wanted, lock_path: Path, *, epoch: int = 0, vault: Path | None =
         epoch=epoch,
         host_keys=host_keys_of(vault, found.node.name),
         part=part,
-        supplies=supplies_of(found, part, base, lock_path),
+        supplies=fetched.supplies,
+        downloads=fetched.downloads,
     )
+
+
+def unresolved(found: Wanted, lock_path: Path) -> tuple[str, ...]:
+    """What a build has to look up first of what it fetches beside the base, in words. Raises as `plan` does."""
+    base = lock.locked(found.base, lock.read(lock_path), found.profile.board.name, shipped_lock())
+    return fetched_for(found, part_in_cluster(found, None), base, lock_path, shipped_lock()).unresolved
 
 
 def part_in_cluster(found: Wanted, vault: Path | None) -> Part | None:

@@ -1,38 +1,196 @@
 """The files that are fetched for an image beside its base: k3s, its container images, packages.
 
 Called by `workflow.planned`; what they are is pinned by the locks, see docs/supplies.md. Reads locks, and the files
-that an inventory names; what gets them is in `workflow.bases`.
+that an inventory names; what is not pinned yet is looked up by `workflow.resolving`, and got by `workflow.bases`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from imagesmith import resources
+from imagesmith.cluster import contents
 from imagesmith.errors import UsageError
-from imagesmith.model import Base, Part, Supply
+from imagesmith.families import INSTALLERS
+from imagesmith.model import Architecture, Base, DebianSource, FileSource, HttpSource, K3s, Part, ReleaseSource, Supply
+from imagesmith.planning.fetched import PACKAGES
+from imagesmith.profile.release import load_release
+from imagesmith.sources import lock
 from imagesmith.sources.disk import digest_of, failures
+from imagesmith.sources.lock import Lock, LockEntry, PackageSet
 from imagesmith.workflow.target import Wanted
 
 PROGRAM = "/usr/local/bin/k3s"
+IMAGES = "/var/lib/rancher/k3s/agent/images"
+_RELEASES = "releases/k3s.yaml"
+Kind = Literal["program", "images"]
 
 
-def supplies_of(found: Wanted, part: Part | None, base: Base, lock_path: Path) -> tuple[Supply, ...]:
-    """What the locks pin for the image of what is wanted. Raises DocumentInvalid for a broken lock."""
-    if part is None or part.sealed is None:
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What is fetched for one image, as far as it is known by now."""
+
+    supplies: tuple[Supply, ...] = ()
+    """Put into it."""
+    downloads: tuple[Supply, ...] = ()
+    """Fetched by its first boot."""
+    unresolved: tuple[str, ...] = ()
+    """What has to be looked up first, in words."""
+
+
+NOTHING = Fetched()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFile:
+    """A file of k3s's releases that an image needs."""
+
+    kind: Kind
+    asked: str
+    """The version, or the channel."""
+    architecture: Architecture
+    path: str
+    mode: int
+    address: str
+    """What leads to the release."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the lock."""
+        return f"{_NAMES[self.kind]}/{self.asked}/{self.architecture}"
+
+    def words(self, version: str) -> str:
+        what = "k3s" if self.kind == "program" else "the container images of k3s"
+        return f"{what} {version} for {self.architecture}"
+
+
+_NAMES: Mapping[Kind, str] = {"program": "k3s", "images": "k3s-images"}
+
+
+def fetched_for(found: Wanted, part: Part | None, base: Base, lock_path: Path, shipped: Lock) -> Fetched:
+    """What the locks pin for the image of what is wanted, on `base` as they pin that.
+
+    Raises DocumentInvalid for a broken lock or a broken profiles/releases/k3s.yaml, UsageError for a file that is not
+    there.
+    """
+    if part is None:
+        return NOTHING
+    own = lock.read(lock_path)
+    released = _released(part, found, own, shipped)
+    return _joined(_program(part, found), *released, _packages(part, found, base, own, shipped))
+
+
+def release_source(inventory: str) -> ReleaseSource:
+    """Where k3s is published: as profiles/releases beside the inventory has it, else as imagesmith's own has."""
+    own = resources.folder("profiles") / _RELEASES
+    nearer = Path(inventory).parent / "profiles" / _RELEASES
+    path = nearer if nearer.is_file() else own
+    with failures(path, "reading"):
+        return load_release(path.read_text("utf-8"), str(path))
+
+
+def release_files(part: Part, architecture: Architecture) -> tuple[ReleaseFile, ...]:
+    """The files of a release that a node's image, or its first boot, needs. Raises what `release_source` does."""
+    k3s = part.cluster.k3s
+    if k3s is None:
         return ()
-    return tuple(_program(part, found))
+    source, asked = release_source(part.cluster.path), k3s.version or k3s.channel
+    address = source.folder_url(k3s.version) if k3s.version else source.channel_url(k3s.channel)
+    files = []
+    if architecture not in k3s.files:
+        files.append(ReleaseFile("program", asked, architecture, PROGRAM, 0o755, address))
+    if k3s.airgap:
+        path = f"{IMAGES}/{source.images[architecture]}"
+        files.append(ReleaseFile("images", asked, architecture, path, 0o644, address))
+    return tuple(files)
 
 
-def _program(part: Part, found: Wanted) -> list[Supply]:
-    """k3s itself, where the image carries it."""
+def packages_wanted(part: Part, base: Base) -> tuple[str, ...]:
+    """The names of packages that the image must carry as far as its base lacks them; none where apt fetches them."""
+    offline = part.cluster.upkeep.packages == "offline" and base.family not in INSTALLERS
+    return tuple(sorted(contents.packages(part))) if offline else ()
+
+
+def bytes_of(base: Base) -> str:
+    """What pins the base's bytes, as the lock keeps it with what they lack; "" where nothing does yet."""
+    match base.source:
+        case DebianSource() as source:
+            return source.state
+        case HttpSource() | FileSource() as source:
+            return str(source.digest) if source.digest else ""
+
+
+def pinned_set(own: Lock, shipped: Lock, board: str, base: Base, wanted: tuple[str, ...]) -> PackageSet | None:
+    """What the base lacks of these names, if it was looked up for its bytes as they are; the user's lock goes first."""
+    known = bytes_of(base)
+    for each in (own, shipped):
+        found = each.packages_for(board, base.name, wanted)
+        if found and (found.base == known or (each is own and not known)):
+            return found
+    return None
+
+
+# -- pieces ---------------------------------------------------------------------------------------
+
+
+def _joined(*parts: Fetched) -> Fetched:
+    return Fetched(
+        tuple(one for part in parts for one in part.supplies),
+        tuple(one for part in parts for one in part.downloads),
+        tuple(one for part in parts for one in part.unresolved),
+    )
+
+
+def _program(part: Part, found: Wanted) -> Fetched:
+    """k3s itself, where it is a file of this machine."""
     k3s, architecture = part.cluster.k3s, found.profile.board.architecture
-    if k3s is None or k3s.delivery != "baked":
-        return []
-    if written := k3s.files.get(architecture):
-        path = Path(part.cluster.path).parent / Path(written).expanduser()
-        return [_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755)]
-    return []
+    if k3s is None or architecture not in k3s.files:
+        return NOTHING
+    path = Path(part.cluster.path).parent / Path(k3s.files[architecture]).expanduser()
+    return Fetched((_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755),))
+
+
+def _released(part: Part, found: Wanted, own: Lock, shipped: Lock) -> list[Fetched]:
+    listed = []
+    for file in release_files(part, found.profile.board.architecture):
+        entry = entry_for(file, own, shipped)
+        if entry is None or entry.digest is None:
+            listed.append(Fetched(unresolved=(file.words(file.asked),)))
+            continue
+        supply = Supply(file.words(entry.version), file.path, entry.url, entry.digest, entry.size, file.mode)
+        listed.append(_delivered(supply, part.cluster.k3s))
+    return listed
+
+
+def entry_for(file: ReleaseFile, own: Lock, shipped: Lock) -> LockEntry | None:
+    """The user's lock counts whatever it says, the shipped one for the address that it was made for."""
+    entry = shipped.files.get(file.key)
+    return own.files.get(file.key) or (entry if entry and entry.address == file.address else None)
+
+
+def _delivered(supply: Supply, k3s: K3s | None) -> Fetched:
+    downloaded = k3s is not None and k3s.delivery == "download"
+    return Fetched(downloads=(supply,)) if downloaded else Fetched((supply,))
+
+
+def _packages(part: Part, found: Wanted, base: Base, own: Lock, shipped: Lock) -> Fetched:
+    wanted = packages_wanted(part, base)
+    if not wanted:
+        return NOTHING
+    known = pinned_set(own, shipped, found.profile.board.name, base, wanted)
+    if known is None:
+        return Fetched(unresolved=(f"the packages {', '.join(wanted)}, as far as the base lacks them",))
+    return Fetched(
+        tuple(
+            Supply(f"{one.name} {one.version} ({one.architecture})", f"{PACKAGES}/{one.file_name}", one.url, one.digest,
+                   one.size)
+            for one in known.packages
+        )
+    )  # fmt: skip
 
 
 def _local(path: Path, name: str, target: str, mode: int) -> Supply:

@@ -13,6 +13,7 @@ from imagesmith.profile.load import Catalogue
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.workflow.target import (
     TargetChoice,
+    Wanted,
     all_wanted,
     catalogue_here,
     catalogue_near,
@@ -41,6 +42,13 @@ def bases_meant(choice: TargetChoice) -> Bases | None:
     if cluster:
         return _unlike((found.profile.board, found.base) for found in all_wanted(choice))
     return _named(choice.base, _of_boards(_boards(catalogue)))
+
+
+def nodes_meant(choice: TargetChoice, one: Wanted | None) -> tuple[Wanted, ...]:
+    """The nodes whose other files an update is about: `one` that was named, else all of the inventory."""
+    if one or choice.target:
+        return (one,) if one else ()
+    return all_wanted(choice) if inventory_of(choice) else ()
 
 
 def _unknown(target: str, nodes: Iterable[str], catalogue: Catalogue) -> UsageError:

@@ -95,5 +95,5 @@ def test_a_broken_set_is_told(old: str, new: str, message: str) -> None:
 def test_parts_that_are_no_mapping_are_told() -> None:
     with pytest.raises(DocumentInvalid, match="files: must be a mapping"):
         parse("schema: 3\nfiles: 7\n")
-    with pytest.raises(DocumentInvalid, match="a/b.*must be a list"):
+    with pytest.raises(DocumentInvalid, match="must be a list"):
         parse("schema: 3\npackages: {a/b: 7}\n")

@@ -15,11 +15,12 @@ from imagesmith.formats.canonical import plan_id
 from imagesmith.model import BuildPlan, Cluster, Digest, K3s, Part, SealedCluster, Supply
 from imagesmith.secret import SecretRef
 from imagesmith.sources.cache import Cache
+from imagesmith.sources.lock import NO_LOCK
 from imagesmith.sources.published import KIND
 from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.build import BuildOptions, build
 from imagesmith.workflow.planned import plan
-from imagesmith.workflow.supplies import PROGRAM, supplies_of
+from imagesmith.workflow.supplies import NOTHING, PROGRAM, Fetched, fetched_for
 from imagesmith.workflow.target import Wanted, resolve
 
 PROGRAM_BYTES = b"\x7fELF" + noise(3 * MiB, 8)
@@ -38,6 +39,15 @@ def part(shop: Workshop, found: Wanted, k3s: K3s) -> Part:
     sealed = SealedCluster("0" * 64, {}, {}, ref, ref, {})
     cluster = Cluster("home", "", (found.node,), str(shop.folder / "cluster.yaml"), k3s)
     return Part(cluster, found.node, "founder", (found.node,), sealed)
+
+
+def fetched(shop: Workshop, found: Wanted, k3s: K3s) -> Fetched:
+    return fetched_for(found, part(shop, found, k3s), found.base, LOCK, NO_LOCK)
+
+
+def supplied(shop: Workshop, found: Wanted) -> tuple[Supply, ...]:
+    """With the file k3s-own as the program."""
+    return fetched(shop, found, K3s(files={"arm64": "k3s-own"})).supplies
 
 
 def made(build_plan: BuildPlan, shop: Workshop) -> Disk:
@@ -64,7 +74,7 @@ def file_away(shop: Workshop, content: bytes) -> None:
 
 def test_a_file_beside_the_inventory_is_the_program(shop: Workshop, found: Wanted) -> None:
     (shop.folder / "k3s-own").write_bytes(PROGRAM_BYTES)
-    (supply,) = supplies_of(found, part(shop, found, K3s(files={"arm64": "k3s-own"})), found.base, LOCK)
+    (supply,) = supplied(shop, found)
     assert (supply.path, supply.mode, supply.url) == (PROGRAM, 0o755, "")
     assert (supply.digest, supply.size) == (Digest.of(PROGRAM_BYTES), len(PROGRAM_BYTES))
     assert supply.file == str(shop.folder / "k3s-own")
@@ -72,14 +82,12 @@ def test_a_file_beside_the_inventory_is_the_program(shop: Workshop, found: Wante
 
 def test_a_file_that_is_not_there_is_told_with_its_path(shop: Workshop, found: Wanted) -> None:
     with pytest.raises(UsageError, match="no such file") as failure:
-        supplies_of(found, part(shop, found, K3s(files={"arm64": "away"})), found.base, LOCK)
+        fetched(shop, found, K3s(files={"arm64": "away"}))
     assert failure.value.where == str(shop.folder / "away")
 
 
-def test_a_cluster_without_k3s_and_one_without_a_vault_have_nothing(shop: Workshop, found: Wanted) -> None:
-    assert supplies_of(found, None, found.base, LOCK) == ()
-    without = replace(part(shop, found, K3s(files={"arm64": "away"})), sealed=None)
-    assert supplies_of(found, without, found.base, LOCK) == ()
+def test_a_node_of_no_cluster_has_nothing(found: Wanted) -> None:
+    assert fetched_for(found, None, found.base, LOCK, NO_LOCK) == NOTHING
 
 
 # -- into the image -------------------------------------------------------------------------------
@@ -88,7 +96,7 @@ def test_a_cluster_without_k3s_and_one_without_a_vault_have_nothing(shop: Worksh
 def test_it_is_put_whole_with_its_mode_and_told_in_the_manifest(shop: Workshop, found: Wanted) -> None:
     own = shop.folder / "k3s-own"
     own.write_bytes(PROGRAM_BYTES)
-    supplies = supplies_of(found, part(shop, found, K3s(files={"arm64": "k3s-own"})), found.base, LOCK)
+    supplies = supplied(shop, found)
     disk = made(replace(plan(found, LOCK), supplies=supplies), shop)
     with_it = disk.on_ext4(f"dump {PROGRAM} {shop.folder}/got")
     assert (shop.folder / "got").read_bytes() == PROGRAM_BYTES, with_it
@@ -101,7 +109,7 @@ def test_it_is_put_whole_with_its_mode_and_told_in_the_manifest(shop: Workshop, 
 def test_a_root_without_room_for_it_is_grown(shop: Workshop, found: Wanted) -> None:
     large = noise(40 * MiB, 9)
     (shop.folder / "k3s-own").write_bytes(large)
-    supplies = supplies_of(found, part(shop, found, K3s(files={"arm64": "k3s-own"})), found.base, LOCK)
+    supplies = supplied(shop, found)
     disk = made(replace(plan(found, LOCK), supplies=supplies), shop)
     disk.on_ext4(f"dump {PROGRAM} {shop.folder}/got")
     assert (shop.folder / "got").read_bytes() == large
@@ -109,7 +117,7 @@ def test_a_root_without_room_for_it_is_grown(shop: Workshop, found: Wanted) -> N
 
 def test_a_file_that_changes_after_it_was_planned_is_refused(shop: Workshop, found: Wanted) -> None:
     (shop.folder / "k3s-own").write_bytes(PROGRAM_BYTES)
-    supplies = supplies_of(found, part(shop, found, K3s(files={"arm64": "k3s-own"})), found.base, LOCK)
+    supplies = supplied(shop, found)
     (shop.folder / "k3s-own").write_bytes(bytes([PROGRAM_BYTES[0] ^ 1]) + PROGRAM_BYTES[1:])
     with pytest.raises(DigestMismatch, match="another digest than the plan says"):
         made(replace(plan(found, LOCK), supplies=supplies), shop)
