@@ -20,11 +20,11 @@ def folder(name: str) -> Path:
 
 
 def materials() -> Materials:
-    """Every file that plans are made of (firstboot/, cloud-init/, installer/), read once."""
+    """Every file that plans are made of (firstboot/, cloud-init/, installer/, profiles/cluster/), read once."""
     files = {}
-    for name in ("firstboot", "cloud-init", "installer"):
+    for name, part in (("firstboot", ""), ("cloud-init", ""), ("installer", ""), ("profiles", "cluster")):
         top = folder(name)
-        for path in sorted(top.rglob("*")):
+        for path in sorted((top / part).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 files[f"{name}/{path.relative_to(top).as_posix()}"] = path.read_bytes()
     return Materials(files)

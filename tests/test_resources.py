@@ -32,7 +32,7 @@ def test_materials_are_the_files_byte_for_byte() -> None:
     for name, content in files.items():
         top, _, rest = name.partition("/")
         assert (resources.folder(top) / rest).read_bytes() == content
-    assert {name.partition("/")[0] for name in files} == {"firstboot", "cloud-init", "installer"}
+    assert {name.partition("/")[0] for name in files} == {"firstboot", "cloud-init", "installer", "profiles"}
 
 
 def test_materials_hold_no_byte_code_and_no_absolute_name() -> None:

@@ -20,6 +20,7 @@ STEPS = (
     "64-firewall",
     "66-clock-service",
     "68-upkeep",
+    "80-k3s",
 )
 """The steps of firstboot/steps; a test holds the two equal."""
 

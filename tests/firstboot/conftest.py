@@ -18,6 +18,9 @@ def node(tmp_path: Path) -> NodeFolder:
     for folder in (root, programs):
         folder.mkdir()
     shutil.copytree(FIRSTBOOT, library)
+    # On a node the scripts of a cluster lie beside the others.
+    for script in (library / "cluster").iterdir():
+        script.rename(library / script.name)
     environment = {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
         "ROOT": str(root),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,11 +13,19 @@ from imagesmith import resources
 from imagesmith.families import payload_files, promises
 
 FIRSTBOOT = Path(__file__).parents[2] / "firstboot"
-PROGRAMS = [FIRSTBOOT / "run", FIRSTBOOT / "report", *sorted((FIRSTBOOT / "steps").iterdir())]
+CLUSTER = FIRSTBOOT / "cluster"
+PROGRAMS = [
+    *(FIRSTBOOT / "run", FIRSTBOOT / "report"),
+    *sorted((FIRSTBOOT / "steps").iterdir()),
+    # node-status is sent to nodes by whoever asks, and tells what it can.
+    *(path for path in sorted(CLUSTER.iterdir()) if not path.suffix and path.name != "node-status"),
+]
+SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status"]
+UNITS = [*FIRSTBOOT.glob("*.service"), *CLUSTER.glob("*.service")]
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-@pytest.mark.parametrize("script", [*PROGRAMS, FIRSTBOOT / "lib.sh"], ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [*PROGRAMS, *SOURCED], ids=lambda path: path.name)
 def test_shellcheck_is_content(script: Path) -> None:
     done = subprocess.run(
         ["shellcheck", "-s", "sh", "-x", "-P", FIRSTBOOT.parent, script], capture_output=True, text=True, check=False
@@ -40,11 +49,11 @@ def test_every_step_is_promised_to_be_done() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("unit", ["imagesmith-firstboot.service", "imagesmith-report.service"])
-def test_systemd_understands_the_units(unit: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_systemd_understands_the_units(unit: Path, tmp_path: Path) -> None:
     # The programs are not where the unit says, so only complaints about the unit's own lines count.
-    copy = tmp_path / unit
-    copy.write_text((FIRSTBOOT / unit).read_text().replace("/usr/lib/imagesmith/", "/usr/bin/true "))
+    copy = tmp_path / unit.name
+    copy.write_text(re.sub(r"(?m)^(Exec\w+=-?)/\S+", r"\1/usr/bin/true", unit.read_text()))
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
-    complaints = [line for line in done.stderr.splitlines() if unit in line]
+    complaints = [line for line in done.stderr.splitlines() if unit.name in line]
     assert complaints == []
