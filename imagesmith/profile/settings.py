@@ -105,7 +105,7 @@ def network_complaint(network: Network) -> tuple[str, str]:
     if network.reserved and network.address:
         return "reserved", "the node has an address of its own and asks no DHCP; keep one of the two"
     if network.reserved and not network.mac:
-        return "reserved", "DHCP keeps an address for a network card: the node's `mac` is missing"
+        return "reserved", "DHCP keeps an address for a network card; add the card's `mac`"
     if not network.address:
         alone = "a gateway needs an address; without one the node asks DHCP"
         return ("gateway", alone) if network.gateway else ("", "")

@@ -6,10 +6,10 @@ import pytest
 
 from imagesmith import resources
 from imagesmith.model import DebianSource, HttpSource
-from imagesmith.profile.load import load_catalogue
+from imagesmith.workflow.target import catalogue_near
 
 FOLDER = resources.folder("profiles")
-CATALOGUE = load_catalogue({str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.rglob("*.yaml")})
+CATALOGUE = catalogue_near(None)
 
 
 def debian(board: str) -> DebianSource:

@@ -8,13 +8,13 @@ import pytest
 
 from imagesmith import resources
 from imagesmith.model import Base, Digest, HttpSource
-from imagesmith.profile.load import load_catalogue
 from imagesmith.sources import lock
 from imagesmith.sources.lock import Lock, LockEntry
 from imagesmith.workflow.planned import LOCK, shipped_lock
+from imagesmith.workflow.target import catalogue_near
 
 FOLDER = resources.folder("profiles")
-BOARDS = load_catalogue({str(path): path.read_text() for path in FOLDER.rglob("*.yaml")}).boards
+BOARDS = catalogue_near(None).boards
 BASES = {f"{board.name}/{base.name}": base for board in BOARDS.values() for base in board.bases}
 SHIPPED = shipped_lock()
 VALUES = ("url", "size", "digest", "raw_size", "raw_digest", "released", "version")
