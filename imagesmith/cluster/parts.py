@@ -42,13 +42,16 @@ def tls_names(part: Part) -> tuple[str, ...]:
 
 def cautions(part: Part, board: Board) -> tuple[str, ...]:
     """What is to be minded of a node's part on its board; `plan` and `build` say it, and go on."""
+    found = []
+    if part.sealed is None:
+        found.append("nothing of k3s is in this plan: the cluster's secrets are not drawn yet; imagesmith vault create")
     k3s = part.cluster.k3s
-    if part.duty == "agent" or k3s is None or k3s.datastore != "etcd" or board.storage != "card":
-        return ()
-    return (
-        "etcd on an SD card: it waits for the card after every change, so a slow card stops the cluster, and any wears"
-        f" out; start this {board.title} from an SSD, or keep the data in sqlite on one server with a disk",
-    )
+    if part.duty != "agent" and k3s and k3s.datastore == "etcd" and board.storage == "card":
+        found.append(
+            "etcd on an SD card: it waits for the card after every change, so a slow card stops the cluster, and any "
+            f"wears out; start this {board.title} from an SSD, or keep the data in sqlite on one server with a disk"
+        )
+    return tuple(found)
 
 
 def _full_name(node: Node, domain: str) -> str:

@@ -156,7 +156,7 @@ def _network(plan: BuildPlan) -> list[str]:
     network = plan.node.network
     card = f"the card {network.mac}" if network.mac else "every wired card"
     if not network.address:
-        kept = f", which keeps {network.reserved} for it" if network.reserved else ""
+        kept = f", where {network.reserved} is reserved for it" if network.reserved else ""
         lines = [f"DHCP on {card}{kept}"]
     else:
         gateway = f", gateway {network.gateway}" if network.gateway else ", no gateway"

@@ -205,3 +205,12 @@ def test_a_digest_that_nobody_vouched_for_is_not_said_to_be_enough():
     assert "525 MiB" in explain(pinned, "the-id")
     unchecked = replace(planned, base=replace(planned.base, source=replace(source, unchecked=True)))
     assert "trusted by its sha256 in a lock, and a signature of the file by the key" in explain(unchecked, "the-id")
+
+
+def test_a_duty_in_a_cluster_and_what_is_to_be_minded_of_it_are_told():
+    found = plan("rpi4-worker", overrides={"mac": "dc:a6:32:01:02:03", "reserved": "10.0.0.9"})
+    told = explain(replace(found, duty="founder", cautions=("etcd on an SD card " + "waits " * 30,)), "x")
+    assert told.splitlines()[0].endswith("k3s founder, standalone: it joins nothing")
+    assert "DHCP on the card dc:a6:32:01:02:03, where 10.0.0.9 is reserved for it" in told
+    assert "  mind          etcd on an SD card waits" in told
+    assert all(len(line) <= 100 for line in told.splitlines() if "waits" in line)

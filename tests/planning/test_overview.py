@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from imagesmith import resources
-from imagesmith.model import Base, BuildPlan, FileSource, HttpSource
+from imagesmith.model import Base, BuildPlan, FileSource, HttpSource, Network
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.overview import overview
 from imagesmith.workflow.target import resolve
@@ -27,6 +27,13 @@ def test_a_node_has_a_line_with_its_board_base_and_address(plan: BuildPlan) -> N
     told = overview([plan], {plan.name}).splitlines()
     assert told[1].split()[:5] == ["rpi4-worker", "rpi4", "worker", "raspios", "(raspios-cloudinit)"]
     assert "DHCP" in told[1]
+
+
+def test_a_duty_takes_the_place_of_the_role_and_a_reservation_is_told(plan: BuildPlan) -> None:
+    node = replace(plan.node, network=Network(mac="dc:a6:32:01:02:03", reserved="192.168.1.10"))
+    told = overview([replace(plan, duty="agent", node=node)], {plan.name}).splitlines()[1]
+    assert told.split()[2] == "agent"
+    assert "DHCP, 192.168.1.10" in told
 
 
 def test_a_base_that_several_nodes_share_is_fetched_once(plan: BuildPlan) -> None:
