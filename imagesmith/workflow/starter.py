@@ -15,6 +15,7 @@ from imagesmith.workflow.target import DEFAULT_INVENTORY
 _TEXT = """\
 # The inventory: what your cluster is, and which machines are in it.
 #
+#   imagesmith vault create      draw the keys that the cluster will have, sealed by a passphrase
 #   imagesmith plan node-1       what a build would do, before it does anything
 #   imagesmith build node-1      make the image of one node
 #   imagesmith build --all       ... or of every node
@@ -29,6 +30,70 @@ name: home
 
 # Added to every host name: node-1.home.arpa. Leave it out when you have none.
 domain: home.arpa
+
+# What makes the nodes a cluster. Without `k3s` (and `network`, `ssh`, `upkeep`) they are machines with names, no more.
+# Every key with its meaning: docs/inventory.md.
+k3s:
+  # Which release: stable, latest, or the newest of a minor version (v1.36). Or one release: write `version` in place of
+  # this line, with all of its name, like v1.36.3+k3s1.
+  channel: stable
+
+  # A program of your own, for every processor that the nodes below have; else the release's is fetched and checked.
+  # file: {amd64: k3s, arm64: k3s-arm64}
+
+  # Where the servers keep the cluster's state: sqlite for one server; etcd for three, five, ..., as a change needs a
+  # majority of them. On an SD card etcd is slow, and wears it out.
+  # datastore: sqlite
+
+  # The program is in the image (baked), or every node fetches it at its first boot (download).
+  # delivery: baked
+  # The containers' images that k3s itself needs are in the nodes' images too: they need no internet.
+  # airgap: true
+
+  # Kubernetes' Secrets are encrypted where they are kept. Decide before the first power-on.
+  # secrets_encryption: true
+
+  # What k3s brings along and you do not want: traefik, servicelb, local-storage, metrics-server, coredns.
+  # disable: [traefik]
+
+  # Where container images come from; the file with the password lies beside this one.
+  # registries:
+  #   docker.io:
+  #     endpoints: ["https://nas.home.arpa:5000"]
+  #   nas.home.arpa:5000:
+  #     login: {username: puller, password_file: registry.password}
+  #     ca_file: nas-ca.pem
+
+network:
+  # The cluster's own networks, which must be nowhere else on yours.
+  # pods: 10.42.0.0/16
+  # services: 10.43.0.0/16
+  # For several servers: a free address that one after the other holds, outside DHCP's range.
+  # vip: 192.168.1.9
+  # The card that the nodes meet by, where they have several.
+  # interface: eth0
+  # What else you call the cluster by, as from outside.
+  # names: [rack.example.org]
+  # Nodes answer only what the cluster, SSH and your services need.
+  firewall: true
+
+ssh:
+  # openssh, dropbear, or both: one is left to log in by when the other fails. Dropbear then answers on `dropbear_port`,
+  # which is 2222.
+  server: openssh
+  # port: 22
+
+upkeep:
+  # off, or security: security updates by night, nodes restarting one at a time.
+  updates: off
+  # What a system lacks is in the image (offline), or comes by apt at the first boot (online).
+  # packages: offline
+  # Where packages come from instead: debian, ubuntu, raspberrypi, armbian.
+  # mirrors: {debian: "http://ftp.de.debian.org/debian"}
+  # For k3s and apt. Every program on the nodes can read it, so it has no name or password in it.
+  # proxy: "http://proxy.home.arpa:3128"
+  # The server tells the other nodes the time, so that they start without internet.
+  # serve_time: true
 
 # What all nodes share. Each of these can be given again for a single node below.
 defaults:
@@ -65,23 +130,32 @@ defaults:
   # watchdog_s: 15
 
 nodes:
-  # The k3s server. The profile says which board it is and what runs on it.
+  # The server: it runs Kubernetes itself. The profile says which board it is and what runs on it.
   - name: node-1
     profile: x86-master
     # Which of the board's base images; without it, the profile's own choice.
     base: debian
-    # A fixed address, with the length of the network's prefix. Without it the node asks DHCP.
+    # A fixed address, with the length of the network's prefix. The others must know before it exists where a server is:
+    # without one it needs `mac` and `reserved` (what your DHCP server keeps for that card), or `resolvable: true`
+    # (your name server knows node-1.home.arpa).
     address: 192.168.1.10/24
 
-  # The workers.
+  # The workers. Without an address they ask DHCP.
   - name: node-2
     profile: rpi4-worker
     address: 192.168.1.11/24
     # The network card that has the address, where there are several.
     # mac: dc:a6:32:01:02:03
+    # For Kubernetes to choose nodes by. They count when the node joins for the first time.
+    # labels: {disk: ssd}
+    # taints: ["dedicated=storage:NoSchedule"]
+    # server or worker, where it is not what the profile says; the board must be strong enough.
+    # role: worker
 
   # - name: node-3
   #   profile: rpi3-worker
+  #   mac: dc:a6:32:01:02:04
+  #   reserved: 192.168.1.12
 """
 _NO_KEYS = """ []
     # Put the line of your .pub file here, or nobody can log in:

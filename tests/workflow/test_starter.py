@@ -1,12 +1,15 @@
 """The starter inventory is valid as it is written, and never written over another."""
 
 import contextlib
+import dataclasses
 import os
+import re
 import subprocess
 
 import pytest
 
 from imagesmith.errors import IOFailed, NoSpace, UsageError
+from imagesmith.model import ClusterNetwork, K3s, SshAccess, Upkeep
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import load_inventory
 
@@ -42,19 +45,42 @@ def test_an_odd_comment_of_a_key_breaks_nothing(tmp_path, comment):
     assert key.split()[:2] == KEY.split()
 
 
+def all_written(text):
+    """The inventory with every commented `key:` line made one that counts; sentences stay comments."""
+    return re.sub(r"^( *)# ( *(?:- )?[\w.:*-]+:(?: .*)?)$", r"\1\2", text, flags=re.MULTILINE)
+
+
 def test_everything_that_is_commented_out_is_valid_too(tmp_path):
     path, _ = write_starter(tmp_path, tmp_path)
     text = path.read_text()
-    personal = ("# password_file:", "# wifi:")
-    for line in (*personal, "# time_servers:", "# journal_max:", "# zram_percent:", "# watchdog_s:", "# mac:"):
-        assert line in text
-        text = text.replace(line, line[2:])
-    text = text.replace("  # - name: node-3\n  #   profile", "  - name: node-3\n    profile")
-    path.write_text(text)
+    path.write_text(all_written(text))
     cluster = load_inventory(path)
     assert len(cluster.nodes) == 3
     assert cluster.nodes[1].network.mac == "dc:a6:32:01:02:03"
     assert cluster.nodes[1].settings.password and cluster.nodes[1].network.wifi
+    assert (cluster.nodes[1].labels, cluster.nodes[1].role) == ({"disk": "ssd"}, "worker")
+    assert cluster.k3s.registries[1].login.username == "puller"
+    assert cluster.network.vip and cluster.upkeep.mirrors
+
+
+def test_each_optional_setting_can_be_taken_alone(tmp_path):
+    path, _ = write_starter(tmp_path, tmp_path)
+    lines = path.read_text().splitlines(keepends=True)
+    single = [number for number, line in enumerate(lines) if re.fullmatch(r" *# [\w]+: \S.*\n", line)]
+    assert len(single) > 20
+    for number in single:
+        path.write_text("".join([*lines[:number], all_written(lines[number]), *lines[number + 1 :]]))
+        assert load_inventory(path), lines[number]
+
+
+def test_it_shows_every_key_of_a_cluster(tmp_path):
+    path, _ = write_starter(tmp_path, tmp_path)
+    text = path.read_text()
+    for kind in (K3s, ClusterNetwork, SshAccess, Upkeep):
+        keys = {"files": "file"}
+        for field in dataclasses.fields(kind):
+            name = keys.get(field.name, field.name)
+            assert re.search(rf"^ *(# )?{name}:|`{name}`", text, re.MULTILINE), name
 
 
 def test_it_never_replaces_another(tmp_path):
