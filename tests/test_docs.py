@@ -111,10 +111,9 @@ def test_the_json_examples_are_json() -> None:
 # -- profiles and steps ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "profiles").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_profiles_md_names_every_profile_and_board(path: Path) -> None:
-    if path.parent.name != "bases":
-        assert f"`{path.stem}`" in text("docs", "profiles.md")
+@pytest.mark.parametrize("name", sorted({*catalogue_near(None).profiles, *catalogue_near(None).boards}))
+def test_profiles_md_names_every_profile_and_board(name: str) -> None:
+    assert f"`{name}`" in text("docs", "profiles.md")
 
 
 @pytest.mark.parametrize("name", sorted(catalogue_near(None).profiles))
@@ -160,6 +159,15 @@ def test_profiles_md_explains_every_key(module: str) -> None:
     assert keys
     page = text("docs", "profiles.md")
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+@pytest.mark.parametrize("module", ["k3s", "shared"])
+def test_inventory_md_explains_every_key(module: str) -> None:
+    source = text("imagesmith", "profile", f"{module}.py")
+    keys = set(re.findall(r'fields\.(?:need|take)(?:_all)?\(\s*"(\w+)"', source))
+    page = text("docs", "inventory.md")
+    assert len(keys) > 5
+    assert [key for key in sorted(keys) if f"\n| `{key}` |" not in page] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "firstboot" / "steps").iterdir()), ids=lambda path: path.name)
