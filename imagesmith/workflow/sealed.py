@@ -27,7 +27,6 @@ from imagesmith.vault.names import (
     host_key_name,
     missing,
     node_password_name,
-    of_cluster,
     of_node,
 )
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice
@@ -126,11 +125,6 @@ def not_drawn(vault: Path, nodes: Iterable[str]) -> tuple[str, ...]:
     """The nodes that lack something of their own in the vault; `build` and `known-hosts` draw it."""
     kept: Mapping[str, Entry] = read_index(vault).secrets
     return tuple(node for node in nodes if missing(kept, of_node(node)))
-
-
-def cluster_not_drawn(vault: Path, cluster: Cluster | None) -> bool:
-    """Whether a k3s cluster lacks something in the vault that is not a node's own. Raises what `read_index` does."""
-    return has_k3s(cluster) and bool(missing(read_index(vault).secrets, of_cluster()))
 
 
 def has_k3s(cluster: Cluster | None) -> bool:

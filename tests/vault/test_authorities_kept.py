@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -307,3 +308,29 @@ def test_the_cluster_is_founded_once_and_a_person_may_take_it_back(rack: Rack) -
     assert rack.done("vault", "founded", "--json").result["founded"] == first
     assert rack.done("vault", "founded", "--forget", "--json").result["founded"] == ""
     assert "founded" not in rack.done("vault", "list").out
+
+
+@pytest.mark.parametrize("ca", Ca)
+def test_any_of_the_five_makes_an_admin_until_the_root_is_another(vault: Path, tmp_path: Path, ca: Ca) -> None:
+    """As docs/security.md tells of a lost server card."""
+    before = sealed(vault).bundles
+    (tmp_path / "ca.pem").write_bytes(before[f"{ca}.crt"])
+    (tmp_path / "ca.key").write_bytes(opened(vault, LEAVES[ca]))
+    (tmp_path / "ext").write_text("extendedKeyUsage = clientAuth\n")
+    said("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/O=system:masters/CN=thief", "-keyout", tmp_path / "key", "-out", tmp_path / "csr")  # fmt: skip
+    said("openssl", "x509", "-req", "-in", tmp_path / "csr", "-CA", tmp_path / "ca.pem", "-CAkey", tmp_path / "ca.key",
+         "-days", "1", "-set_serial", "1", "-extfile", tmp_path / "ext", "-out", tmp_path / "thief.pem")  # fmt: skip
+
+    def lets_in() -> bool:
+        trusted = tmp_path / "client-ca.crt"
+        trusted.write_bytes(sealed(vault).bundles["client-ca.crt"])
+        shown = ("-purpose", "sslclient", "-CAfile", trusted, "-untrusted", tmp_path / "ca.pem", tmp_path / "thief.pem")
+        done = subprocess.run(["openssl", "verify", *shown], check=False, capture_output=True)
+        return done.returncode == 0
+
+    assert lets_in()
+    rotate(vault, LEAVES["client-ca"], opening(vault))
+    assert lets_in()
+    rotate(vault, CA, closed(), new_cluster=True)
+    assert not lets_in()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from imagesmith.secret import SecretRef
 from imagesmith.vault import sealing, store
 from imagesmith.vault.index import read_index
 from imagesmith.vault.names import LEAVES, missing, of_cluster, of_node
-from imagesmith.workflow.sealed import cluster_not_drawn, sealed_cluster
+from imagesmith.workflow.sealed import sealed_cluster
 from imagesmith.workflow.vault import draw_missing, names_for
 
 KEY = sealing.new_identity()
@@ -114,16 +113,13 @@ def test_certificates_hold_for_a_clock_that_is_hours_behind(drawn: Path, tmp_pat
 def test_a_cluster_that_lacks_anything_is_not_there_yet(vault: Path, name: str) -> None:
     draw_missing(vault, [one for one in names_for(["node-1"], cluster=True) if one != name])
     assert sealed_cluster(CLUSTER, vault) is None
-    assert cluster_not_drawn(vault, CLUSTER)
     assert draw_missing(vault, names_for(["node-1"], cluster=True)) == (name,)
     assert sealed_cluster(CLUSTER, vault)
-    assert not cluster_not_drawn(vault, CLUSTER)
 
 
 def test_without_a_vault_or_in_an_empty_one_there_is_no_cluster(vault: Path) -> None:
     assert sealed_cluster(CLUSTER, None) is None
     assert sealed_cluster(CLUSTER, vault) is None
-    assert not cluster_not_drawn(vault, replace(CLUSTER, k3s=None))
 
 
 def test_another_nodes_password_need_not_be_there(vault: Path) -> None:
