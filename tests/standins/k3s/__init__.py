@@ -20,14 +20,23 @@ sys.exit(main(sys.argv))
 """
 
 
-def make(path: Path) -> Path:
-    """The program as `path`, the same bytes every time: a zip with a first line that names its interpreter."""
+VERSION = "v0.0.0+stand-in"
+
+
+def make(path: Path, version: str = VERSION) -> Path:
+    """The program as `path`, the same bytes every time: a zip with a first line that names its interpreter.
+
+    Another `version`, v1.36.3+k3s1, is for upgrades from one to the next; `k3s --version` says "stand-in" all the same.
+    """
     with path.open("wb") as out:
         out.write(b"#!/usr/bin/env python3\n")
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr(_entry("__main__.py"), _MAIN)
             for module in sorted(_PROGRAM.glob("*.py")):
-                packed.writestr(_entry(f"k3s_stand_in/{module.name}"), module.read_bytes())
+                content = module.read_text()
+                if module.name == "release.py":
+                    content = content.replace(VERSION, version)
+                packed.writestr(_entry(f"k3s_stand_in/{module.name}"), content)
     path.chmod(0o755)
     return path
 

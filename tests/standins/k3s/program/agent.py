@@ -19,9 +19,9 @@ from .client import Caller
 from .config import Settings
 from .supervisor import keep_pair
 from .trust import trusted_bundle
-from .words import Fatal, Places, Refused, notify, place, say, write
+from .words import PACE, ROOT, Fatal, Places, Refused, notify, place, say, write
 
-BEAT_S = 4.0
+BEAT_S = 4.0 * PACE
 _PAIRS = ("serving-kubelet", "client-kubelet", "client-kube-proxy", "client-k3s-controller")
 _OWN_LABELS = {"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch",
                "beta.kubernetes.io/os", "node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type",
@@ -75,7 +75,7 @@ class Agent:
                 said = f": {error.body.strip()[:300]}" if isinstance(error, Refused) and error.body else ""
                 say(f"Failed to validate connection to cluster at {self.servers[0]}: {error}{said}", "error")
                 self.servers = [*self.servers[1:], self.servers[0]]
-            stop.wait(random.uniform(2.0, 4.0))  # jitter: a whole rack may be waiting
+            stop.wait(random.uniform(2.0, 4.0) * PACE)  # jitter: a whole rack may be waiting
 
     def _connect(self) -> Caller:
         """From a token to a client certificate of one's own."""
@@ -162,8 +162,8 @@ class Agent:
         return pair
 
 
-def check_kubelet(places: Places) -> None:
-    """What a kubelet or containerd would stumble over: their configuration files, and the memory controller."""
+def check_kubelet(places: Places, interface: str) -> None:
+    """What k3s would stumble over: its kubelet's and containerd's files, flannel's interface, the memory controller."""
     for path in sorted((places.agent / "etc" / "kubelet.conf.d").glob("*.conf")):
         found = yamlish.mapping(path.read_text(), str(path))
         if found.get("kind") != "KubeletConfiguration":
@@ -173,6 +173,8 @@ def check_kubelet(places: Places) -> None:
         unknown = set(yamlish.mapping(registries.read_text(), str(registries))) - {"mirrors", "configs", "auths"}
         if unknown:
             raise Fatal(f"{registries}: unknown key: {', '.join(sorted(unknown))}")
+    if not ROOT and interface and not Path("/sys/class/net", interface).exists():
+        raise Fatal(f"failed to find interface {interface}: no such network interface")
     controllers = place("/sys/fs/cgroup/cgroup.controllers")
     if controllers.exists() and "memory" not in controllers.read_text().split():
         raise Fatal("failed to find memory cgroup (v2)")

@@ -14,7 +14,7 @@ from .words import VERSION
 
 Object = dict[str, Any]
 ADMINS, NODES = "system:masters", "system:nodes"
-REMOVE_MEMBER = "etcd.k3s.cattle.io/remove"
+REMOVE_MEMBER, REMOVED_MEMBER = "etcd.k3s.cattle.io/remove", "etcd.k3s.cattle.io/removed-node-name"
 _EPOCH = "2000-01-01T00:00:00Z"
 _KINDS = {  # plural: kind, in a namespace or not, what can be done
     "nodes": ("Node", False, ["delete", "get", "list", "patch", "watch"]),
@@ -151,7 +151,8 @@ class Api:
         self.nodes.change(name, patch)
         if (patch.get("metadata", {}).get("annotations") or {}).get(REMOVE_MEMBER) == "true":
             self.remove_member(name)
-            self.nodes.change(name, {"metadata": {"labels": {"node-role.kubernetes.io/etcd": None}}})
+            gone = {"labels": {"node-role.kubernetes.io/etcd": None}, "annotations": {REMOVED_MEMBER: name}}
+            self.nodes.change(name, {"metadata": gone})
         return Answer(200, self.nodes.look()[1][name][2])
 
 

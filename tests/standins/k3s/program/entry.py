@@ -94,7 +94,7 @@ def _agent(settings: object) -> Callable[[threading.Event], None]:
     if not settings.text("server"):
         raise Fatal("--server is required")
     agent = Agent(settings, settings.secret("token"), [settings.text("server").rstrip("/")], local=False)
-    check_kubelet(agent.places)
+    check_kubelet(agent.places, settings.text("flannel-iface"))
     if not settings.secret("token") and not (agent.places.agent / "client-kubelet.crt").exists():
         raise Fatal("--token is required")
     return agent.run

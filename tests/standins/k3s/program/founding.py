@@ -78,6 +78,7 @@ class Founding:
         store.put("token", f"{salt}:{_digest(salt, token.password)}")
         store.put("settings", critical(self.settings))
         if self.etcd:
+            store.put("peers", os.urandom(16).hex())
             store.put(f"members/{self.name}", self.own_url)
         store.put("bootstrap", {name: (tls / name).read_text() for name in certs.BOOTSTRAP})
         say(f"a new cluster is founded here, datastore {'etcd' if self.etcd else 'sqlite'}")
@@ -106,6 +107,8 @@ class Founding:
             self._compare_settings(store.get("settings"))
         elif store.get("settings") != critical(self.settings):
             store.put("settings", critical(self.settings))
+        if self.etcd and not store.get("peers"):
+            store.put("peers", os.urandom(16).hex())  # it was sqlite before
         if self.etcd and store.get(f"members/{self.name}") != self.own_url:
             store.put(f"members/{self.name}", self.own_url)
         say("this server comes back to its cluster")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import tables, yamlish
+from . import jsonpath, tables, yamlish
 from .client import Caller
 from .words import VERSION, Fatal, Refused, place
 
@@ -127,11 +127,13 @@ def _get(cluster: _Cluster, words: _Words) -> int:
     path, form = _path(plural, words), words.options.get("--output", "")
     selector = f"?labelSelector={quote(words.options['--selector'])}" if "--selector" in words.options else ""
     items = [cluster.get(f"{path}/{quote(n)}") for n in names] if names else cluster.get(path + selector)["items"]
+    shown = items[0] if len(names) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}
     if form == "json":
-        shown = items[0] if len(names) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}
         sys.stdout.write(json.dumps(shown, indent=4) + "\n")
     elif form == "name":
         sys.stdout.write("".join(f"{plural.removesuffix('s')}/{item['metadata']['name']}\n" for item in items))
+    elif form.startswith("jsonpath="):
+        sys.stdout.write(jsonpath.rendered(form.partition("=")[2], shown))
     elif form not in ("", "wide"):
         raise Fatal(f"error: the stand-in's kubectl has no output format {form!r}")
     elif not items:

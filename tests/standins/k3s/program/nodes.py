@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .store import Store
-from .words import VERSION
+from .words import PACE, VERSION
 
-FRESH_S = 20.0
+FRESH_S = 20.0 * PACE
 """A node without a heartbeat for longer is NotReady."""
 Object = dict[str, Any]
 

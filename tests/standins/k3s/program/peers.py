@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from .certs import SERVICE_KEY
 from .client import Caller
 from .nodes import Nodes
 from .store import Store
-from .words import Refused, say, write
+from .words import PACE, Refused, say, write
 
-EXCHANGE_S, ALIVE_S = 1.5, 6.0
+EXCHANGE_S, ALIVE_S = 1.5 * PACE, 6.0 * PACE
 PEER = "peer"
 
 
-def peer_password(tls: Path) -> str:
-    """Known to whoever holds the cluster's service key: its servers, and nobody else. Tokens may change meanwhile."""
-    return hashlib.sha256(b"stand-in peer " + (tls / SERVICE_KEY).read_bytes()).hexdigest()
+def peer_password(store: Store) -> str:
+    """Drawn at the founding, known to the servers alone; tokens and keys may change, this stays."""
+    return str(store.get("peers") or os.urandom(16).hex())
 
 
 class Peers:
@@ -71,7 +70,7 @@ class Peers:
                     running[name].start()
 
     def _talk(self, name: str, stop: threading.Event) -> None:
-        caller = Caller((self._tls / "server-ca.crt").read_text(), PEER, peer_password(self._tls))
+        caller = Caller((self._tls / "server-ca.crt").read_text(), PEER, peer_password(self.store))
         while not stop.is_set() and (url := self.members().get(name)):
             try:
                 self._exchange(caller, url)

@@ -44,7 +44,7 @@ class Server:
         if self.settings.flag("cluster-reset"):
             reset(self.places, self.name, self.url, self.settings.text("cluster-reset-restore-path"))
             return
-        check_kubelet(self.places)
+        check_kubelet(self.places, self.settings.text("flannel-iface"))
         (self.places.db / "reset-flag").unlink(missing_ok=True)
         founding = Founding(self.settings, self.places, self.name, self.url)
         nodes = Nodes(founding.store)

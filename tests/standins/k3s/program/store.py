@@ -79,7 +79,6 @@ class Store:
 
 def open_store(db: Path, origin: str, etcd: bool) -> Store:
     """The datastore below server/db; one that was SQLite before is carried over, as k3s does it."""
-    db.mkdir(parents=True, exist_ok=True, mode=0o700)
     sqlite_file, etcd_file = db / "state.db", etcd_state(db)
     if not etcd:
         keep, found = _sqlite(sqlite_file)
@@ -110,6 +109,7 @@ def has_etcd(db: Path) -> bool:
 
 
 def _sqlite(path: Path) -> tuple[Callable[[dict[str, Entry], list[str]], None], dict[str, Entry]]:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     connection = sqlite3.connect(path, check_same_thread=False)
     connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,9 +96,7 @@ def token(arguments: list[str]) -> int:
         raise Fatal(f"the stand-in has no token {' '.join(plain)}")
     here = _Here(options["data_dir"])
     old = options["token"] or (here.places.server / "token").read_text().strip()
-    if not options["new_token"]:
-        raise Fatal("new-token is required")
-    here.post("/stand-in/token", {"old": old, "new": options["new_token"]})
+    here.post("/stand-in/token", {"old": old, "new": options["new_token"] or os.urandom(16).hex()})
     say("Token rotated, restart k3s nodes with new token")
     return 0
 
@@ -121,10 +120,9 @@ def certificate(arguments: list[str]) -> int:
         folder = Path(options["path"])
         folder = folder / "tls" if (folder / "tls").is_dir() else folder
         files = {name: (folder / name).read_text() for name in certs.BOOTSTRAP if (folder / name).exists()}
-        if "server-ca.crt" not in files or any(
-            f"{n}.crt" in files and f"{n}.key" not in files for n in certs.AUTHORITIES
-        ):
-            raise Fatal(f"{folder} holds no complete authorities")
+        halves = [n for n in certs.AUTHORITIES if (f"{n}.crt" in files) != (f"{n}.key" in files)]
+        if not files or halves:
+            raise Fatal(f"{folder}: certificate and key do not come together: {', '.join(halves) or 'no files at all'}")
         here.post("/stand-in/authorities", {"files": files, "force": options["force"] == "true"})
         say("certificates saved to datastore")
         return 0

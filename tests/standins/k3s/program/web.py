@@ -142,6 +142,9 @@ class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with contextlib.suppress(OSError), self.context.wrap_socket(request, server_side=True) as door:
             door.settimeout(120)
             _Handler(door, client_address, self)
+            door.settimeout(0)  # says goodbye, as TLS wants it, and waits for no answer
+            with contextlib.suppress(ssl.SSLError, OSError):
+                door.unwrap()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         import traceback

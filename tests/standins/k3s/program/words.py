@@ -7,9 +7,12 @@ import socket
 import sys
 from pathlib import Path
 
-VERSION = "v0.0.0+stand-in"
+from .release import VERSION as VERSION
+
 ROOT = os.environ.get("K3S_STANDIN_ROOT", "")
 """Goes before every path, so that several of them can run on one machine; empty on a node."""
+PACE = float(os.environ.get("K3S_STANDIN_PACE", "1"))
+"""Below 1 heartbeats come faster and silence is noticed sooner, for tests with little time."""
 
 
 class Fatal(Exception):

@@ -1,0 +1,3 @@
+"""The version that the stand-in says it has; `make` may write another."""
+
+VERSION = "v0.0.0+stand-in"
