@@ -107,9 +107,9 @@ def ssh_ports(ssh: SshAccess) -> tuple[int, ...]:
 
 
 def names_of(node: Node) -> tuple[str, ...]:
-    """What a node may be called in a command: its name, with its domain too, its address."""
+    """What a node may be called in a command: its name, with its domain too, its address or the one reserved for it."""
     fqdn = f"{node.name}.{node.domain}" if node.domain else ""
-    address = node.network.address.partition("/")[0]
+    address = node.network.address.partition("/")[0] or node.network.reserved
     # In the short form, as ssh looks it up.
     address = str(ipaddress.ip_address(address)) if address else ""
     return tuple(name for name in (node.name, fqdn, address) if name)
