@@ -132,7 +132,8 @@ def test_an_unknown_profile_is_refused():
 
 def test_init_writes_an_inventory_that_plan_reads(inside):
     assert "cluster.yaml is written" in run("init").output
-    assert run("plan", "node-2").output.startswith("node-2: rpi4-worker (rpi4, arm64), k3s agent, node of the cluster home")
+    told = run("plan", "node-2").output
+    assert told.startswith("node-2: rpi4-worker (rpi4, arm64), k3s agent, node of the cluster home")
 
 
 def test_init_as_json(inside):
