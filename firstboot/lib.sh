@@ -7,6 +7,7 @@ ROOT=${ROOT:-}
 LIB=${IMAGESMITH_LIB:-/usr/lib/imagesmith}
 CONF=$ROOT/etc/imagesmith/node.conf
 STATE=$ROOT/var/lib/imagesmith
+MIRRORS=$ROOT/etc/imagesmith/mirrors.conf
 MARKERS=$STATE/steps
 # shellcheck disable=SC2034 # written by run
 LOG=$ROOT/var/log/imagesmith/firstboot.log
@@ -61,6 +62,26 @@ put_file() {
     mv -f "$1.new" "$1"
     # shellcheck disable=SC2034 # read by the steps
     CHANGED=yes
+}
+
+# mirrored FILE: its text, with a mirror of mirrors.conf in place of each address of packages that has one. What is
+# replaced is a whole word, so a file may list addresses in whichever way. Twice, since two words share the space between.
+mirrored() {
+    if [ ! -f "$MIRRORS" ]; then
+        cat "$1"
+        return
+    fi
+    script=
+    while read -r publisher mirror; do
+        one="s#(^|[[:space:]])$publisher([[:space:]]|\$)#\\1$mirror\\N#g"
+        # How many groups the expression has of its own decides the number of the last one.
+        groups=$(printf '%s' "$publisher" | tr -cd '(' | wc -c)
+        one=$(printf '%s' "$one" | sed "s#\\\\N#\\\\$((groups + 2))#")
+        script="$script$one
+$one
+"
+    done <"$MIRRORS"
+    sed -E "$script" "$1"
 }
 
 # image_epoch: when the image was made, in seconds since 1970; 0 when it does not say.

@@ -11,6 +11,7 @@ STEPS = (
     "16-vendor-account",
     "17-language",
     "20-grow-root",
+    "25-packages",
     "30-identity",
     "40-time-sync",
     "50-card-life",
@@ -20,6 +21,7 @@ STEPS = (
     "64-firewall",
     "66-clock-service",
     "68-upkeep",
+    "70-downloads",
     "80-k3s",
 )
 """The steps of firstboot/steps; a test holds the two equal."""

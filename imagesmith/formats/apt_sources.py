@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from imagesmith.errors import ContentMalformed
 
@@ -58,8 +57,12 @@ def encode(source: AptSource) -> str:
 
 
 def mirrored(source: AptSource, mirrors: Mapping[str, str]) -> AptSource:
-    """With a mirror's address in the place of each archive's that it has; `mirrors` by archive, as `debian`."""
-    return replace(source, uris=tuple(mirrors.get(_archive(uri), uri) for uri in source.uris))
+    """With a mirror's address in the place of each that a pattern fits whole; `mirrors` by regular expression."""
+
+    def of(uri: str) -> str:
+        return next((mirror for pattern, mirror in mirrors.items() if re.fullmatch(pattern, uri)), uri)
+
+    return replace(source, uris=tuple(map(of, source.uris)))
 
 
 def unrolled(source: AptSource, lists: Mapping[str, str]) -> AptSource:
@@ -75,18 +78,6 @@ def unrolled(source: AptSource, lists: Mapping[str, str]) -> AptSource:
 def list_path(uri: str) -> str:
     """The file of a `mirror+file:` address; "" for any other."""
     return uri.partition(":")[2].replace("//", "", 1) if uri.startswith("mirror+file:") else ""
-
-
-def _archive(uri: str) -> str:
-    """Which archive an address is one of, in the inventory's words; "" for others, and for Debian's security archive,
-    which few mirrors have."""
-    parts = urlsplit(uri)
-    host = parts.hostname or ""
-    for domain, archive in (("ubuntu.com", "ubuntu"), ("raspberrypi.com", "raspberrypi"), ("armbian.com", "armbian")):
-        if host == domain or host.endswith(f".{domain}"):
-            return archive
-    is_debian = host == "debian.org" or host.endswith(".debian.org")
-    return "debian" if is_debian and parts.path.rstrip("/") == "/debian" else ""
 
 
 def _lines(text: str) -> Iterable[AptSource]:

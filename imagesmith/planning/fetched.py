@@ -21,16 +21,14 @@ _DOWNLOADS = "/etc/imagesmith/downloads"
 
 def edits(part: Part, base: Base, downloads: Sequence[Supply]) -> tuple[Edit, ...]:
     """Two files, as far as there is something to say; the steps 25-packages and 70-downloads read them."""
-    names, upkeep = sorted(contents.packages(part)), part.cluster.upkeep
-    online = upkeep.packages == "online" or base.family in INSTALLERS
+    names = sorted(contents.packages(part))
+    online = part.cluster.upkeep.packages == "online" or base.family in INSTALLERS
     told: list[Edit] = []
     if names:
-        values = {"PACKAGES": " ".join(names), "FROM": "archive" if online else "image", "PROXY": upkeep.proxy}
+        values = {"PACKAGES": " ".join(names), "FROM": "archive" if online else "image"}
         told.append(PutFile("root", _PACKAGES_CONF, assignments(values)))
     if downloads:
-        lines = [_line(one) for one in downloads]
-        proxy = [f"proxy {upkeep.proxy}\n"] if upkeep.proxy else []
-        told.append(PutFile("root", _DOWNLOADS, "".join((*proxy, *lines)).encode()))
+        told.append(PutFile("root", _DOWNLOADS, "".join(map(_line, downloads)).encode()))
     return tuple(told)
 
 

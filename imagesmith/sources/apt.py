@@ -65,9 +65,10 @@ def lacking(
 ) -> tuple[PinnedPackage, ...]:
     """What has to be installed for `names` to be there, sorted; none where the image has all of them.
 
-    `files` are the image's, by path: FILES, those of FOLDERS, and the keys that `key_files` asks for. Raises
-    SourceUnreachable, SignatureInvalid for an archive that none of the image's keys signed, UsageError for a name that
-    no archive has, ContentMalformed for sources that can't be read, ToolMissing.
+    `files` are the image's, by path: FILES, those of FOLDERS, and the keys that `key_files` asks for; `mirrors` are
+    addresses by the pattern of those that they stand for. Raises SourceUnreachable, SignatureInvalid for an archive
+    that none of the image's keys signed, UsageError for a name that no archive has, ContentMalformed for sources that
+    can't be read, ToolMissing.
     """
     sources = [apt_sources.mirrored(one, mirrors or {}) for one in sources_of(files)]
     if not sources:
@@ -185,7 +186,7 @@ def _failure(said: str) -> ImagesmithError:
     if _UNSIGNED.search(said):
         return SignatureInvalid(
             f"an archive is not signed by a key of the base: {shown}",
-            hint="somebody on the way, or a base older than its archive's keys: see `imagesmith update` for a newer one",
+            hint="somebody on the way, or a base older than its archive's keys: `imagesmith update` finds a newer one",
         )
     return SourceUnreachable(
         f"apt could not find out which packages are needed: {shown}",

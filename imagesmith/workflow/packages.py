@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imagesmith.cluster.upkeep import ARCHIVES
 from imagesmith.errors import EditFailed
 from imagesmith.events import Listener
 from imagesmith.image.raw import RawImage
@@ -27,4 +28,5 @@ def lacking(
                 hint="write upkeep: packages: online in the inventory, or use another base",
             )
         files |= root.files(apt.key_files(files))
-    return apt.lacking(files, build_plan.architecture, names, mirrors=upkeep.mirrors, listener=listener)
+    mirrors = {ARCHIVES[name]: mirror for name, mirror in upkeep.mirrors.items()}
+    return apt.lacking(files, build_plan.architecture, names, mirrors=mirrors, listener=listener)
