@@ -1,6 +1,6 @@
 """Who tells a cluster's nodes the time: its servers, so that a rack without internet has one time too.
 
-A server with an address of its own serves time by chrony, also where nobody tells it the time itself; several of them
+A server whose address is known serves time by chrony, also where nobody tells it the time itself; several of them
 agree on one (chrony.conf(5), `local ... orphan`). The other nodes ask the servers. Called by `cluster.contents`.
 """
 
@@ -20,7 +20,7 @@ STRATUM = 10
 
 def serves(part: Part) -> bool:
     """Whether this node tells the others the time."""
-    return part.cluster.upkeep.serve_time and part.duty != "agent" and bool(part.node.network.address)
+    return part.cluster.upkeep.serve_time and part.duty != "agent" and bool(neighbours.address(part.node))
 
 
 def settled(part: Part, node: Node) -> Node:
@@ -51,7 +51,7 @@ def _tellers(part: Part) -> tuple[str, ...]:
     if not part.cluster.upkeep.serve_time:
         return ()
     others = (node for node in part.servers if node.name != part.node.name)
-    return tuple(neighbours.address(node) for node in others if node.network.address)
+    return tuple(neighbours.address(node) for node in others if neighbours.address(node))
 
 
 def _chrony(part: Part) -> str:

@@ -16,24 +16,30 @@ PRIVATE: tuple[Range, ...] = tuple(
 
 
 def nodes(part: Part) -> tuple[Range, ...]:
-    """The networks of the nodes' addresses; and every private one where a node has no address of its own, or where the
+    """The networks of the nodes' addresses; and every private one where a node's address is not known, or where the
     cluster speaks over an interface that is named, which need not be the one with that address."""
     cluster = part.cluster
-    known = [ip_interface(node.network.address).network for node in cluster.nodes if node.network.address]
-    everywhere = cluster.network.interface or any(not node.network.address for node in cluster.nodes)
+    known = [_network(node) for node in cluster.nodes if address(node)]
+    everywhere = cluster.network.interface or any(not address(node) for node in cluster.nodes)
     return _joined((*known, *PRIVATE) if everywhere else known)
 
 
 def servers(part: Part) -> tuple[Range, ...]:
     """The servers' addresses alone, under the same conditions; else as of all nodes."""
-    if part.cluster.network.interface or any(not node.network.address for node in part.servers):
+    if part.cluster.network.interface or any(not address(node) for node in part.servers):
         return nodes(part)
     return _joined(ip_network(address(node)) for node in part.servers)
 
 
 def address(node: Node) -> str:
-    """Without its prefix length, in its short form; empty where DHCP gives one."""
-    return str(ip_interface(node.network.address).ip) if node.network.address else ""
+    """A node's own or the one that is reserved for it, without prefix length, in its short form; empty = not known."""
+    network = node.network
+    return str(ip_interface(network.address or network.reserved).ip) if network.address or network.reserved else ""
+
+
+def _network(node: Node) -> Range:
+    """A reserved address stands for itself: how long its prefix is, only DHCP knows."""
+    return ip_interface(node.network.address).network if node.network.address else ip_network(address(node))
 
 
 def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

@@ -51,10 +51,17 @@ def test_servers_ask_each_other() -> None:
     assert asked("head-2", HA) == ("192.168.7.1", "192.168.7.3")
 
 
-def test_a_server_without_an_address_of_its_own_serves_no_time() -> None:
+def test_a_server_whose_address_is_not_known_serves_no_time() -> None:
     cluster = replace(RACK, nodes=(replace(RACK.nodes[0], network=Network()), *RACK.nodes[1:]))
     assert not clock.serves(part("head", cluster))
     assert asked("arm-1", cluster) == ()
+
+
+def test_a_server_is_asked_at_the_address_that_is_reserved_for_it() -> None:
+    reserved = Network(mac="52:54:00:12:34:56", reserved="192.168.7.77")
+    cluster = replace(RACK, nodes=(replace(RACK.nodes[0], network=reserved), *RACK.nodes[1:]))
+    assert clock.serves(part("head", cluster))
+    assert asked("arm-1", cluster) == ("192.168.7.77",)
 
 
 def test_nothing_changes_where_no_time_is_to_be_served() -> None:

@@ -79,6 +79,12 @@ def test_where_addresses_are_from_dhcp_every_private_network_is_the_nodes() -> N
     assert "ip6 saddr { fc00::/7, fe80::/10 } jump nodes" in text
 
 
+def test_an_address_that_is_reserved_is_a_nodes() -> None:
+    reserved = Network(mac="52:54:00:12:34:56", reserved="10.1.2.3")
+    cluster = replace(RACK, nodes=(RACK.nodes[0], replace(RACK.nodes[1], network=reserved)))
+    assert "ip saddr { 10.1.2.3/32, 192.168.7.0/24 } jump nodes" in firewall.ruleset(part("head", cluster))
+
+
 def test_an_interface_by_name_may_be_on_another_network() -> None:
     assert "172.16.0.0/12" in firewall.ruleset(part(network=ClusterNetwork(interface="eth1")))
 
