@@ -21,8 +21,6 @@ import yaml
 from standins.k3s import VERSION, make
 from standins.k3s.authorities import make_authorities, make_kubeconfig, root_hash
 from standins.k3s.machines import Machine, Machines, kubectl, statuses, until
-from standins.k3s.program import jsonpath, yamlish
-from standins.k3s.program.words import Fatal
 
 SERVER_WORD, AGENT_WORD = "word-of-servers", "word-of-agents"
 
@@ -167,6 +165,7 @@ def test_labels_of_kubernetes_itself_stop_a_node(cluster: Cluster) -> None:
     assert "unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels" in agent.said
 
 
+@pytest.mark.slow
 def test_a_node_without_heartbeats_is_not_ready(cluster: Cluster) -> None:
     cluster.agent("dies").start().serves().stop(signal.SIGKILL)
     words = ("wait", "--for=condition=Ready=Unknown", "node/dies", "--timeout=28s")
@@ -211,6 +210,16 @@ def test_a_signal_ends_an_agent_that_waits_for_its_server_at_once(machines: Mach
     agent = machines.agent("waits", "https://127.0.0.1:9", "x").start().says("Failed to validate connection")
     begun = time.monotonic()
     assert agent.stop() == 0 and time.monotonic() - begun < 2
+
+
+def test_an_agent_that_has_its_certificate_comes_back_without_a_token(cluster: Cluster) -> None:
+    agent = cluster.agent("kept").start().serves()
+    agent.stop()
+    agent.settings["token"] = ""
+    agent.start().serves().stop()
+    (agent.data / "agent/client-kubelet.key").unlink()
+    (agent.data / "agent/client-kubelet.crt").unlink()
+    assert agent.start().exit_code() == 1 and "--token is required" in agent.said
 
 
 def test_an_agent_tells_systemd_only_once_it_is_registered(cluster: Cluster) -> None:
@@ -289,41 +298,3 @@ def test_the_servers_token_is_changed_while_it_runs(machines: Machines) -> None:
     server.stop()
     server.settings["token"] = "second"
     server.start().serves()
-
-
-DOCUMENTS = [
-    'token: "K10ab::node:pass#word"\nnode-label: ["a=b", "c=d"]\nsecrets-encryption: true\n',
-    '{"a": ["b", 1, true], "c": {"d": ""}}',
-    "# head\na:\n- b\n- 'it''s'\nc:\n  d: e # end\n  f: []\n\"g h\": http://x:1/y\n",
-    'a:\n  - name: x\n    value: "1"\n  - name: y\n    from:\n      - z: [q, r]\n  -\n    name: w\n',
-    "b: |\n  one\n  two\nc: >-\n  d\n  e\nf: g\n",
-    "---\na: b\n---\n- c\n- d: e\n...\n",
-]
-
-
-@pytest.mark.parametrize("text", DOCUMENTS)
-def test_its_own_yaml_reads_as_pyyaml_does(text: str) -> None:
-    assert yamlish.documents(text, "x", subset=True) == yamlish.documents(text, "x")
-
-
-@pytest.mark.parametrize("path", ["kube-vip.yaml"])
-def test_its_own_yaml_reads_the_manifest_of_the_first_boot(path: str) -> None:
-    text = (Path(__file__).parents[2] / "firstboot/cluster" / path).read_text()
-    assert yamlish.documents(text, path, subset=True) == yamlish.documents(text, path)
-
-
-@pytest.mark.parametrize(
-    "text", ["a: b\n c: d\n", "a: &x b\n", "a: 'b\n", "a: {b: c}\n", "a\n", "\ta: b\n", "a: b\na: c\n"]
-)
-def test_its_own_yaml_refuses_what_it_does_not_read(text: str) -> None:
-    with pytest.raises(Fatal, match="failed to parse x"):
-        yamlish.mapping(text, "x", subset=True)
-
-
-def test_jsonpath_finds_keys_with_dots_and_every_item() -> None:
-    nodes = {"items": [{"metadata": {"name": "a", "annotations": {"x.y/z": "1"}}}, {"metadata": {"name": "b"}}]}
-    assert (
-        jsonpath.rendered(r"{.items[*].metadata.name} {.items[0].metadata.annotations.x\.y/z}{'\n'}", nodes)
-        == "a b 1\n"
-    )
-    assert jsonpath.rendered("{.items[1].metadata.annotations.none}", nodes) == ""

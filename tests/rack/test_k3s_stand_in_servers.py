@@ -11,6 +11,8 @@ import pytest
 from standins.k3s.authorities import make_authorities, make_kubeconfig, root_hash
 from standins.k3s.machines import Machine, Machines, kubectl, statuses, until
 
+pytestmark = pytest.mark.slow
+
 WORD = "word-of-servers"
 
 
@@ -104,6 +106,12 @@ def test_a_joiner_of_another_network_is_stopped(founded: Rack) -> None:
     joiner = founded.joiner("abroad", cluster_cidr="10.99.0.0/16").start()
     assert joiner.exit_code() == 1
     assert "critical configuration value mismatch between servers: cluster-cidr" in joiner.said
+
+
+def test_a_joiner_with_another_agents_token_is_stopped(founded: Rack) -> None:
+    joiner = founded.joiner("odd", agent_token="others").start()
+    assert joiner.exit_code() == 1
+    assert "critical configuration value mismatch between servers: agent-token" in joiner.said
 
 
 def test_a_joiner_refuses_a_man_in_the_middle(founded: Rack) -> None:

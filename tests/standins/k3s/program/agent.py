@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from . import cahash, yamlish
 from .client import Caller
 from .config import Settings
-from .supervisor import keep_pair
 from .trust import trusted_bundle
 from .words import PACE, ROOT, Fatal, Places, Refused, notify, place, say, write
 
@@ -40,13 +39,10 @@ def node_name(settings: Settings) -> str:
 
 
 def address_towards(host: str) -> str:
-    """The own address from which packets to `host` would leave; nothing is sent."""
+    """The own address from which packets to `host` would leave; nothing is sent. OSError where none would."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
+        probe.connect((host, 9))
+        return str(probe.getsockname()[0])
 
 
 class Agent:
@@ -59,9 +55,8 @@ class Agent:
         self.local = local
         self.known = self.places.agent / "etc" / "k3s-agent-load-balancer.json"
         self.servers = servers if local else list(dict.fromkeys([*servers, *self._remembered()]))
-        host = urlsplit(servers[0]).hostname or ""
-        self.ip = settings.text("node-ip") or settings.text("bind-address") or address_towards(host)
-        self.facts = _facts(settings, self.name, self.ip, local)
+        self.ip = settings.text("node-ip") or settings.text("bind-address")
+        self.facts = _facts(settings, self.name, local)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; whatever fails is said and tried again, as an agent waits for its server for days."""
@@ -87,10 +82,11 @@ class Agent:
         bundle = trusted_bundle(url, token)
         user = (token.user or "node") if self.token else ""
         caller = Caller(bundle, user, token.password, None if self.token else pair)
+        self.ip = self.ip or address_towards(urlsplit(url).hostname or "")
         headers = {"k3s_Node_Name": self.name, "k3s_Node_Password": self._password(), "k3s_Node_IP": self.ip}
         try:
             for name in _PAIRS:
-                keep_pair(
+                _keep_pair(
                     folder, name, caller.ask(url, f"/v1-k3s/{name}.crt", **(headers if "kubelet" in name else {}))
                 )
             for name in ("client-ca.crt", "server-ca.crt"):
@@ -114,7 +110,7 @@ class Agent:
 
     def _beat(self, caller: Caller, register: bool) -> None:
         """To the first server that takes it."""
-        said = {**self.facts, "register": True} if register else {"name": self.name}
+        said = {**self.facts, "ip": self.ip, "register": True} if register else {"name": self.name}
         last: Exception = OSError("no server")
         for url in list(self.servers):
             try:
@@ -162,6 +158,20 @@ class Agent:
         return pair
 
 
+def _keep_pair(folder: Path, name: str, answer: str) -> None:
+    crt, key = _split_pair(answer)
+    write(folder / f"{name}.key", key)
+    write(folder / f"{name}.crt", crt, 0o644)
+
+
+def _split_pair(answer: str) -> tuple[str, str]:
+    """Certificate chain and key, as `/v1-k3s/*.crt` answers them together."""
+    at = answer.rfind("-----BEGIN", 0, answer.rfind("PRIVATE KEY-----", 0, answer.rfind("-----END")))
+    if at < 0:
+        raise Refused("no private key in the answer")
+    return answer[:at], answer[at:]
+
+
 def check_kubelet(places: Places, interface: str) -> None:
     """What k3s would stumble over: its kubelet's and containerd's files, flannel's interface, the memory controller."""
     for path in sorted((places.agent / "etc" / "kubelet.conf.d").glob("*.conf")):
@@ -182,7 +192,7 @@ def check_kubelet(places: Places, interface: str) -> None:
         say(f"images would be imported from {images} ({images.stat().st_size} bytes)")
 
 
-def _facts(settings: Settings, name: str, ip: str, server: bool) -> dict[str, Any]:
+def _facts(settings: Settings, name: str, server: bool) -> dict[str, Any]:
     system = "Linux"
     with contextlib.suppress(OSError):
         lines = Path("/etc/os-release").read_text().splitlines()
@@ -190,7 +200,7 @@ def _facts(settings: Settings, name: str, ip: str, server: bool) -> dict[str, An
     machine = place("/etc/machine-id")
     architecture = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(platform.machine(), platform.machine())
     return {
-        "name": name, "ip": ip, "external": settings.text("node-external-ip"), "server": server,
+        "name": name, "external": settings.text("node-external-ip"), "server": server,
         "labels": _labels(settings.list("node-label")), "taints": [_taint(one) for one in settings.list("node-taint")],
         "system": system, "kernel": platform.release(), "architecture": architecture, "cpus": os.cpu_count() or 1,
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,

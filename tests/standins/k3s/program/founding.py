@@ -127,6 +127,8 @@ class Founding:
             raise Fatal(f"failed to bootstrap cluster data: failed to check if bootstrap data has been initialized: "
                         f"failed to validate token: {error}{more}") from error  # fmt: skip
         self._compare_settings(shared["settings"])
+        if hashlib.sha256(self.tokens()["node"].encode()).hexdigest() != shared["agent-token"]:
+            raise Fatal(f"{_MISMATCH}: agent-token")
         store.entries["bootstrap"] = (0, "", shared["files"])  # revision 0: what the member list brings is newer
         self._compare_disk(store)
 

@@ -90,9 +90,6 @@ class Nodes:
             dict(zip(("type", "status", "reason", "message"), ("Ready", *words), strict=True), **common),
         ]
 
-    def ready(self, name: str) -> bool:
-        return time.monotonic() - self._beats.get(name, -FRESH_S) < FRESH_S
-
 
 def watched(nodes: Nodes, since: int, everything: bool, wanted: Callable[[Object], bool], until: float) -> Any:
     """The events of a watch, and None now and then so that a closed connection is noticed."""

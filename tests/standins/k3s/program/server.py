@@ -35,7 +35,7 @@ class Server:
         self.port = int(settings.text("https-listen-port", "6443"))
         self.bind = settings.text("bind-address", "0.0.0.0")
         own = "" if self.bind == "0.0.0.0" else self.bind
-        self.ip = settings.text("node-ip") or own or address_towards("192.0.2.1")
+        self.ip = settings.text("node-ip") or own or _default_address()
         self.url = f"https://{_host(settings.text('advertise-address') or self.ip.partition(',')[0])}:{self.port}"
         self.local = f"https://{_host(own or '127.0.0.1')}:{self.port}"
         self.holder: vip.Holder | None = None
@@ -148,6 +148,13 @@ def _own_names(settings: Settings) -> list[str]:
     names += ["kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
     given = [settings.text("advertise-address"), settings.text("bind-address"), settings.text("node-external-ip")]
     return [*names, *(one for one in given if one and one != "0.0.0.0"), *settings.list("tls-san")]
+
+
+def _default_address() -> str:
+    try:
+        return address_towards("192.0.2.1")
+    except OSError as error:
+        raise Fatal("unable to select an IP from default routes: there is none, and no node-ip") from error
 
 
 def _is_address(name: str) -> bool:

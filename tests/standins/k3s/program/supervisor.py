@@ -14,7 +14,7 @@ from .api import ADMINS, NODES, Api
 from .nodes import Nodes
 from .peers import PEER, Peers, peer_password, write_bootstrap
 from .web import Answer, Call, Who, text
-from .words import Refused, say, write
+from .words import say
 
 SERVER, AGENT = "k3s:server", "k3s:agent"
 _USAGES = {"serving": "serverAuth", "client": "clientAuth"}
@@ -46,6 +46,8 @@ class Supervisor:
             return text(401, "Unauthorized")
         name = call.path.rpartition("/")[2].replace("-", "_").replace(".", "_")
         head = "_v1" if call.path.startswith("/v1-k3s/") else "_own"
+        if head == "_v1" and not {SERVER, AGENT, NODES, ADMINS} & set(groups):
+            return text(403, "Forbidden")
         answer = getattr(self, f"{head}_{name}", None)
         return answer(call, groups) if answer else text(404, "404 page not found")
 
@@ -83,7 +85,9 @@ class Supervisor:
             return text(400, "etcd disabled: this server's datastore is sqlite, no server can join it")
         if not self.peers.has_quorum():
             return text(503, "etcdserver: no leader")
-        return Answer(200, {"files": self.store.get("bootstrap"), "settings": self.store.get("settings")})
+        agent_token = hashlib.sha256(self.tokens["node"].encode()).hexdigest()
+        shared = {"files": self.store.get("bootstrap"), "settings": self.store.get("settings")}
+        return Answer(200, {**shared, "agent-token": agent_token})
 
     def _v1_serving_kubelet_crt(self, call: Call, groups: tuple[str, ...]) -> Answer:
         addresses = [part for part in (call.headers.get("k3s-Node-IP") or "").split(",") if part]
@@ -194,19 +198,5 @@ class Supervisor:
         return text(200, "ok")
 
 
-def split_pair(answer: str) -> tuple[str, str]:
-    """Certificate chain and key, as `/v1-k3s/*.crt` answers them together."""
-    at = answer.rfind("-----BEGIN", 0, answer.rfind("PRIVATE KEY-----", 0, answer.rfind("-----END")))
-    if at < 0:
-        raise Refused("no private key in the answer")
-    return answer[:at], answer[at:]
-
-
 def _digest(salt: str, password: str) -> str:
     return hashlib.sha256(f"{salt}:{password}".encode()).hexdigest()
-
-
-def keep_pair(folder: Path, name: str, answer: str) -> None:
-    crt, key = split_pair(answer)
-    write(folder / f"{name}.key", key)
-    write(folder / f"{name}.crt", crt, 0o644)
