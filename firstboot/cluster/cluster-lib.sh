@@ -98,7 +98,7 @@ digest() {
 authority() {
     if [ "$(digest <"$1")" = "$2" ]; then
         cat "$1"
-        return
+        return 0
     fi
     count=$(grep -c -e '-----BEGIN CERTIFICATE-----' "$1") || return 1
     [ "$count" -gt 1 ] && [ "$count" -le 20 ] || return 1
@@ -107,7 +107,7 @@ authority() {
         one=$(awk -v n="$number" '/-----BEGIN/ { i++ } i == n { print } /-----END/ && i == n { exit }' "$1")
         if [ "$(printf '%s\n' "$one" | sed '/-----/d' | tr -d '\r' | base64 -d 2>/dev/null | digest)" = "$2" ]; then
             printf '%s\n' "$one"
-            return
+            return 0
         fi
         number=$((number + 1))
     done
@@ -136,7 +136,7 @@ first_server() {
         case $(meet "$url") in
         ours)
             printf '%s\n' "$url"
-            return
+            return 0
             ;;
         silent) why="$why; $url does not answer" ;;
         other) why="$why; $url is refused: it is another cluster's, or stands between this node and its own" ;;
