@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,3 +202,28 @@ def test_new_authorities_reach_every_server(rack: Rack) -> None:
     assert rack.servers["a"].run("certificate", "rotate-ca", f"--path={new}", "--force").returncode == 0
     there = rack.servers["c"].data / "server/tls/server-ca.crt"
     until(lambda: there.read_bytes() == (new / "server-ca.crt").read_bytes(), 8, lambda: rack.servers["c"].said)
+
+
+@pytest.mark.root
+def test_whoever_holds_the_shared_address_says_so_to_the_network() -> None:
+    """In a network of its own with one cable: a request and an answer by ARP, both for the address itself."""
+    cable = "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up"
+    argv = ["unshare", "--net", "sh", "-c", f'{cable} && exec "$@"', "sh", sys.executable, "-c", _LISTENING]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    ours = "c0000209"
+    assert [(line[40:44], line[56:64], line[76:84]) for line in done.stdout.split()] == [
+        ("0001", ours, ours),
+        ("0002", ours, ours),
+    ]
+
+
+_LISTENING = """
+import socket
+from standins.k3s.program import vip
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as far:
+    far.bind(("v1", 0))
+    far.settimeout(5)
+    vip.announce("192.0.2.9", "v0")
+    print(far.recv(100).hex(), far.recv(100).hex())
+"""
