@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -93,6 +94,16 @@ def test_pods_may_reach_their_node() -> None:
     text = firewall.ruleset(part(network=ClusterNetwork(pods="10.50.0.0/16", services="fd00:43::/112")))
     assert "ip saddr 10.50.0.0/16 accept" in text
     assert "ip6 saddr fd00:43::/112 accept" in text
+
+
+def test_the_page_tells_every_port() -> None:
+    page = (Path(__file__).parents[2] / "docs/access.md").read_text()
+    told = page.partition("| open | on | to | for |")[2].partition("\n\n")[0]
+    for opening in firewall.openings(part("head-1", HA)):
+        if opening.why != "SSH":
+            named = re.compile(rf"\| ([^|]*, )?{opening.ports}/[^|]*\b{opening.protocol}\b")
+            rows = [row for row in told.splitlines() if named.match(row)]
+            assert [f"| {opening.source} | {opening.why} |" in row for row in rows] == [True], opening
 
 
 # -- what goes into the image -------------------------------------------------------------------------------
