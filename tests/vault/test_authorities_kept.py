@@ -334,3 +334,13 @@ def test_any_of_the_five_makes_an_admin_until_the_root_is_another(vault: Path, t
     assert lets_in()
     rotate(vault, CA, closed(), new_cluster=True)
     assert not lets_in()
+
+
+def test_nothing_is_signed_by_an_intermediate_that_is_no_longer_the_vaults(vault: Path) -> None:
+    early = opening(vault)
+    early.vault(vault)
+    rotate(vault, CA, closed(), new_cluster=True)
+    before = (vault / "index.json").read_bytes()
+    with pytest.raises((UsageError, ContentMalformed)):
+        rotate(vault, LEAVES["client-ca"], early)
+    assert (vault / "index.json").read_bytes() == before

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import pytest
 from vault.conftest import PASSPHRASE, Rack
 
-from imagesmith.workflow.vault import PASSPHRASE_FILE, rotate
+from imagesmith.workflow.rotate import rotate
+from imagesmith.workflow.vault import PASSPHRASE_FILE, Opening
 
 HOST_KEY = "nodes/node-1/host-key.ed25519"
 
 
-def typed(rack: Rack, *words: str, answers: int = 1, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, str]:
+def typed(rack: Rack, *words: str, answers: int = 1, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, str]:
     """`imagesmith WORDS` on a terminal of its own, the passphrase typed when it asks; exit code and screen."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -69,7 +70,8 @@ def test_a_secret_is_not_shown_on_a_terminal(rack: Rack) -> None:
 def test_what_changes_while_the_passphrase_is_typed_is_not_built_from(rack: Rack) -> None:
     """Else an image would have one half of a key of before, and the other of after."""
     rack.create_by_passphrase()
-    code, screen = typed(rack, "build", "node-1", meanwhile=lambda: rotate(rack.vault, HOST_KEY))
+    unasked = Opening(lambda what, new: pytest.fail(what))
+    code, screen = typed(rack, "build", "node-1", meanwhile=lambda: rotate(rack.vault, HOST_KEY, unasked))
     assert code == 2, screen
     assert "the vault was changed while it was being opened" in screen
     assert not rack.out.exists()
