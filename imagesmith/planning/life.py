@@ -13,6 +13,7 @@ KUBECTL = ("k3s", "kubectl")
 """k3s's own, on a server, as root."""
 SERVER_UNIT, AGENT_UNIT = "k3s.service", "k3s-agent.service"
 CONFIG = "/etc/rancher/k3s/config.yaml"
+RESTART = ("systemctl", "restart")
 READY_S = 600
 """How long a node may take from its restart until it is Ready: a slow card loads all of k3s's containers anew."""
 _READY = "{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=='Ready')].status}"
@@ -25,8 +26,10 @@ class Run:
     node: str
     doing: str
     argv: tuple[str, ...]
+    says: str = ""
+    """What its output must be, as a regular expression for all of it."""
     until: str = ""
-    """What its output must be, as a regular expression for all of it; it is run again until then."""
+    """The same, but it is run again until then."""
     limit_s: int = 30
     """In which it must be done, and with `until` in which that must come about."""
     sends: str = ""
@@ -70,7 +73,7 @@ def shown(step: Step) -> str:
 
 def kubectl(server: str, doing: str, *words: str, until: str = "", limit_s: int = 30, hint: str = "") -> Run:
     """Something asked of the cluster, through one of its servers."""
-    return Run(server, doing, (*KUBECTL, *words), until, limit_s, hint=hint)
+    return Run(server, doing, (*KUBECTL, *words), until=until, limit_s=limit_s, hint=hint)
 
 
 def unit_of(duty: str) -> str:
@@ -79,7 +82,7 @@ def unit_of(duty: str) -> str:
 
 def restart(node: str, duty: str, hint: str = "") -> Run:
     """Over once k3s says that it is ready, which its gates on the node may put off."""
-    return Run(node, "restart k3s", ("systemctl", "restart", unit_of(duty)), limit_s=READY_S, hint=hint)
+    return Run(node, "restart k3s", (*RESTART, unit_of(duty)), limit_s=READY_S, hint=hint)
 
 
 def answers(server: str, hint: str = "") -> Run:

@@ -97,13 +97,18 @@ def authorities(duties: Mapping[str, str], files: Sequence[str]) -> tuple[Step, 
 def host_key(node: str, kind: str, *, dropbear: bool) -> tuple[Step, ...]:
     """The key that the node shows from the next connection on; the step 62-access gives it to Dropbear."""
     path = f"/etc/ssh/ssh_host_{kind}_key"
+    back = Run(node, "wait until it answers again", ("echo", "here"), until="here", limit_s=60)
     put = 'umask "$2" && cat >"$1.imagesmith" && sync "$1.imagesmith" && mv -f "$1.imagesmith" "$1"'
     return (
         Run(node, f"write {path}", ("sh", "-c", put, "sh", path, "077"), sends="private"),
         Run(node, f"write {path}.pub", ("sh", "-c", put, "sh", f"{path}.pub", "022"), sends="public"),
         Run(node, "let sshd check its configuration", ("sshd", "-t")),
         Run(node, "let sshd read it", ("systemctl", "try-reload-or-restart", "ssh.service"), limit_s=60),
-        *((Run(node, "let Dropbear have it too", ("/usr/lib/imagesmith/steps/62-access",), limit_s=90),) * dropbear),
+        back,
+        *(
+            (Run(node, "let Dropbear have it too", ("/usr/lib/imagesmith/steps/62-access",), limit_s=90), back)
+            * dropbear
+        ),
         ByHand("imagesmith known-hosts, and put its lines in the place of the old ones"),
     )
 

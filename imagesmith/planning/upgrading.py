@@ -131,10 +131,10 @@ def _upgrade_one(one: Running, wanted: Version, program: Program, by: str, datas
     if one.program != wanted.text:
         yield Run(node, "send the program", ("sh", "-c", f"umask 077 && cat >{_NEW} && sync {_NEW}"),
                   limit_s=_SEND_S, sends=program.architecture)  # fmt: skip
-        yield Run(node, "compare what arrived", ("sha256sum", _NEW), until=rf"{program.sha256}\s.*", limit_s=60)
+        yield Run(node, "compare what arrived", ("sha256sum", _NEW), says=rf"{program.sha256}\s.*", limit_s=60)
         yield Run(node, "let it be run", ("chmod", "0755", _NEW))
         yield Run(node, "ask it for its version", (_NEW, "--version"), limit_s=60,
-                  until=rf"(?s)k3s version {re.escape(wanted.text)}\s.*")  # fmt: skip
+                  says=rf"(?s)k3s version {re.escape(wanted.text)}\s.*")  # fmt: skip
         yield Run(node, "keep the program of before", ("ln", "-f", PROGRAM, BEFORE))
     if server and datastore == "sqlite":
         unit = unit_of(one.duty)

@@ -61,7 +61,7 @@ def test_each_architecture_gets_its_own_program() -> None:
     steps = plan(*RACK)
     sent = {step.node: step.sends for step in steps if isinstance(step, Run) and step.sends}
     assert sent == {"s-1": "amd64", "s-2": "amd64", "a-1": "arm64", "a-2": "arm64"}
-    compared = {step.node: step.until[:4] for step in steps if isinstance(step, Run) and "compare" in step.doing}
+    compared = {step.node: step.says[:4] for step in steps if isinstance(step, Run) and "compare" in step.doing}
     assert compared["s-1"] == "aaaa"
     assert compared["a-1"] == "bbbb"
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,6 +74,11 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def program_text(name: str) -> str:
+    """A stand-in, run by the Python that runs the tests: what PATH finds may be slow to start."""
+    return (PROGRAMS / name).read_text().replace("/usr/bin/env python3", f"{sys.executable} -S", 1)
+
+
 @contextmanager
 def machines(folder: Path, duties: dict[str, str]) -> Iterator[dict[str, Machine]]:
     """Machines by their names, with `server` or `agent` each, in one cluster that is well."""
@@ -98,10 +104,10 @@ def running(machine: Machine, cluster: Path) -> Iterator[None]:
     config = machine.folder / "sshd_config"
     path = f"{machine.folder}/bin:{machine.folder}/usr/local/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     config.write_text(
-        f"ListenAddress {machine.address}\nPort {machine.port}\nHostKey {machine.folder}/host\nPidFile none\n"
+        f"ListenAddress {machine.address}\nPort {machine.port}\nHostKey {machine.folder}/host\nPidFile {machine.folder}/sshd.pid\n"
         f"AuthorizedKeysFile {machine.identity}.pub\nStrictModes no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nUsePAM no\nPermitRootLogin prohibit-password\n"
-        f"SetEnv PATH={path} MACHINE={machine.folder} CLUSTER={cluster} ROOT={machine.folder}\n"
+        f"SetEnv PATH={path} HOME={machine.folder} MACHINE={machine.folder} CLUSTER={cluster} ROOT={machine.folder}\n"
     )
     process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=(machine.folder / "sshd.log").open("wb"))
     try:
@@ -127,10 +133,8 @@ def _wait_for(machine: Machine, process: subprocess.Popen[bytes]) -> None:
 def _furnish(machine: Machine, cluster: Path, duty: str) -> None:
     (machine.folder / "bin").mkdir(parents=True)
     keygen(machine.folder / "host")
-    for program in ("sudo", "systemctl"):
-        shutil.copy(PROGRAMS / program, machine.folder / "bin")
-    (machine.folder / "usr/local/bin").mkdir(parents=True)
-    shutil.copy(PROGRAMS / "k3s", machine.folder / "usr/local/bin")
+    for program, folder in (("sudo", "bin"), ("systemctl", "bin"), ("k3s", "usr/local/bin")):
+        machine.write(f"{folder}/{program}", program_text(program)).chmod(0o755)
     machine.write("state", "active")
     machine.write("proc/sys/kernel/hostname", f"{machine.name}\n")
     machine.write("etc/machine-id", f"{machine.address.rpartition('.')[2]:0>32}\n")

@@ -1,0 +1,128 @@
+"""A secret that was drawn anew in the vault, brought to the nodes that run. Called by `cli.vault`, after `rotate`.
+
+It can be run again where it stopped: what a node has already is left as it is, restarts are harmless.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from imagesmith.errors import ContentMalformed, UsageError
+from imagesmith.events import Listener, unheard
+from imagesmith.identity import tokens
+from imagesmith.planning import rotating
+from imagesmith.planning.life import Step
+from imagesmith.remote.session import Session
+from imagesmith.secret import Secret
+from imagesmith.vault.index import read_index
+from imagesmith.vault.names import LEAVES, OLD, SERVER_TOKEN, SERVICE_KEY
+from imagesmith.vault.store import Opened
+from imagesmith.workflow.doing import Agree, Sent, agreed, do
+from imagesmith.workflow.foreign import take
+from imagesmith.workflow.nodes import Rack, asked_cluster, each, reached
+from imagesmith.workflow.rotate import rotate
+from imagesmith.workflow.vault import Opening
+
+
+def apply(
+    of: Rack, name: str, opening: Opening, agree: Agree, listener: Listener = unheard, *, again: bool = False
+) -> tuple[str, ...]:
+    """Draw `name` anew and bring it to the running nodes; what is left to a person.
+
+    `again`: it was drawn before, and only the nodes are to get it. Raises UsageError, Interrupted, NodeUnreachable;
+    nothing is drawn before all nodes answered and it was agreed.
+    """
+    if of.vault is None:
+        raise UsageError("there is no vault, so there is nothing to draw anew", hint="imagesmith vault create")
+    kind = rotating.kind_of(name)
+    if kind == "host-key":
+        return _host_key(of, name, opening, agree, listener, again)
+    with reached(of) as nodes:
+        _all_answer(of, nodes)
+        steps = _steps(of, name, kind)
+        agreed(steps, agree)
+        if kind == "server-token":
+            if not again:
+                do(nodes, steps[:1], listener=listener)
+            _adopt_server_token(of, nodes, opening)
+            steps = steps[1:]
+        elif not again:
+            rotate(of.vault, name, opening)
+        return do(nodes, steps, _sent(of, name, kind, opening), listener)
+
+
+def _steps(of: Rack, name: str, kind: str) -> tuple[Step, ...]:
+    if kind == "agent-token":
+        return rotating.agent_token(of.duties)
+    if kind == "server-token":
+        return (rotating.ask_for_server_token(of.servers[0]), *rotating.server_token(of.duties))
+    return rotating.authorities(of.duties, _files(name, kind))
+
+
+def _files(name: str, kind: str) -> tuple[str, ...]:
+    if kind == "service-key":
+        return ("service.key",)
+    short = next(ca for ca, own in LEAVES.items() if own == name)
+    return (f"{short}.crt", f"{short}.key")
+
+
+def _sent(of: Rack, name: str, kind: str, opening: Opening) -> Sent:
+    """What the steps send, by its name there."""
+    assert of.vault
+    opened = _opened_now(of.vault, opening)
+    index = opened.index
+    new = opened.open(name)
+    if kind in ("agent-token", "server-token"):
+        return {"new": new}
+    if kind == "service-key":
+        # What was signed by the old key stays good: k3s signs by the first, and checks by all.
+        old = opened.open(SERVICE_KEY + OLD) if SERVICE_KEY + OLD in index.secrets else Secret(b"")
+        return {"service.key": Secret(new.reveal() + old.reveal())}
+    certificate, key = _files(name, kind)
+    return {certificate: index.secrets[name].public.encode(), key: new}
+
+
+def _opened_now(folder: Path, opening: Opening) -> Opened:
+    """The vault as it is after what was drawn a moment ago."""
+    return dataclasses.replace(opening.vault(folder), index=read_index(folder))
+
+
+def _adopt_server_token(of: Rack, nodes: Session, opening: Opening) -> None:
+    """The vault has what k3s drew, before any node is changed by it. Raises ContentMalformed."""
+    assert of.vault
+    server = of.servers[0]
+    token = tokens.parse(nodes.read(server, rotating.SERVER_TOKEN_FILE), f"{server}:{rotating.SERVER_TOKEN_FILE}")
+    if not isinstance(token, tokens.Token):
+        raise ContentMalformed("the server's token is a bootstrap token", where=server)
+    if _opened_now(of.vault, opening).open(SERVER_TOKEN).reveal() != token.password.reveal():
+        take(of.vault, SERVER_TOKEN, token.password, server, replace=True)
+
+
+def _all_answer(of: Rack, nodes: Session) -> None:
+    """A node that is away now would be left behind, with a secret that nobody takes any more."""
+    if not of.servers:
+        raise UsageError("this inventory has no k3s", where=of.cluster.path, hint="leave --apply away")
+    asked_cluster(nodes, of.servers)
+    for silence in each(of.duties, nodes.answers).values():
+        if silence is not None:
+            raise silence.within("and all nodes must answer, or it would be left behind; nothing was changed")
+
+
+def _host_key(of: Rack, name: str, opening: Opening, agree: Agree, listener: Listener, again: bool) -> tuple[str, ...]:
+    node, kind = rotating.host_key_of(name)
+    of.node(node)
+    assert of.vault
+    steps = rotating.host_key(node, kind, dropbear=of.cluster.ssh.server != "openssh")
+    with reached(of, old_keys_too=again) as nodes:
+        nodes.run(node, ("true",))
+        agreed(steps, agree)
+    if not again:
+        rotate(of.vault, name, opening)
+    with reached(of, old_keys_too=True) as nodes:
+        opened = _opened_now(of.vault, opening)
+        public = opened.index.secrets[name].public.encode() + b"\n"
+        left = do(nodes, steps, {"private": opened.open(name), "public": public}, listener)
+    with reached(of) as nodes:
+        nodes.run(node, ("true",), doing="show its new key")
+    return left

@@ -1,0 +1,114 @@
+"""Another version of k3s on nodes that run, one after the other. Called by `cli.cluster`.
+
+The programs are files of this machine that were held to their digest; each is compared again on the node before it
+takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagesmith.errors import NodeUnreachable, UsageError
+from imagesmith.events import Listener, unheard
+from imagesmith.planning.health import KubeNode
+from imagesmith.planning.life import RESTART, Run
+from imagesmith.planning.upgrading import Program, Running, parse_version, upgrade
+from imagesmith.remote.session import Session
+from imagesmith.workflow.doing import Agree, agreed, do
+from imagesmith.workflow.nodes import Rack, architectures, asked_cluster, each, reached
+from imagesmith.workflow.status import facts_of
+
+_ELF_MACHINES = {0x3E: "amd64", 0xB7: "arm64"}
+
+
+Given = tuple[str, Path]
+"""A program, and the architecture that it is for; empty = its header says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    changed: tuple[str, ...]
+    """Nodes that got it now."""
+    before: tuple[str, ...]
+    """Nodes that had it."""
+
+
+def upgrade_nodes(
+    of: Rack,
+    target: str,
+    files: Sequence[Given],
+    agree: Agree,
+    listener: Listener = unheard,
+    *,
+    without: Sequence[str] = (),
+) -> Upgraded:
+    """All nodes on this version, the servers first; agents named in `without` stay as they are.
+
+    Raises UsageError with all reasons against it, Interrupted, NodeUnreachable at the first node that fails.
+    """
+    parse_version(target)
+    kinds = architectures(of)
+    names = _chosen(of, without)
+    programs = _programs(files)
+    with reached(of) as nodes:
+        _, known = asked_cluster(nodes, of.servers)
+        running = tuple(each(names, lambda name: _running(of, nodes, name, kinds[name], known)).values())
+        datastore = of.cluster.k3s.datastore if of.cluster.k3s else ""
+        steps = upgrade(running, target, [one for one, _ in programs.values()], datastore)
+        restarted = {step.node for step in steps if isinstance(step, Run) and step.argv[:2] == RESTART}
+        changed = tuple(one.node for one in running if one.node in restarted)
+        if steps:
+            agreed(steps, agree)
+            do(nodes, steps, {name: path for name, (_, path) in programs.items()}, listener)
+    return Upgraded(changed, tuple(name for name in names if name not in changed))
+
+
+def _chosen(of: Rack, without: Sequence[str]) -> tuple[str, ...]:
+    if not of.servers:
+        raise UsageError("this inventory has no k3s, so there is nothing to upgrade", where=of.cluster.path)
+    for name in without:
+        if of.duties[of.node(name).name] != "agent":
+            raise UsageError(f"{name} is a server; servers are upgraded before every agent, and all of them")
+    return tuple(name for name in of.duties if name not in without)
+
+
+def _programs(files: Sequence[Given]) -> dict[str, tuple[Program, Path]]:
+    """The files by their architecture, each with its digest. Raises UsageError for what is no such program."""
+    found: dict[str, tuple[Program, Path]] = {}
+    for said, path in files:
+        if not path.is_file():
+            raise UsageError("there is no such file", where=str(path))
+        with path.open("rb") as stream:
+            kind = said or _architecture(stream.read(20))
+        if not kind:
+            hint = f"give k3s as it was released; if you know what it is for: --file amd64={path}"
+            raise UsageError("it is no program for amd64 or arm64", where=str(path), hint=hint)
+        if kind in found:
+            raise UsageError(f"there are two programs for {kind}", where=str(path), hint="give one of each")
+        found[kind] = (Program(kind, _sha256(path)), path)
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _architecture(head: bytes) -> str:
+    """What an ELF program runs on; empty for what is none."""
+    if head[:4] != b"\x7fELF":
+        return ""
+    return _ELF_MACHINES.get(int.from_bytes(head[18:20], "little"), "")
+
+
+def _running(of: Rack, nodes: Session, name: str, kind: str, known: Mapping[str, KubeNode]) -> Running:
+    kube = known.get(name)
+    try:
+        program = facts_of(nodes, name).get("k3s_version")
+    except NodeUnreachable as error:
+        hint = f"bring it back, or leave an agent out: --without {name}"
+        raise NodeUnreachable(error.what, where=name, hint=hint) from None
+    return Running(name, of.duties[name], kind, kube.version if kube else "", program, bool(kube and kube.ready))

@@ -1,0 +1,142 @@
+"""Secrets drawn anew and brought to a rack that runs: what its configuration holds then, and what nobody ever sees."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from remote.machines import SSHD, TOKEN
+from remote.racks import Running, running_rack
+
+from imagesmith.errors import Interrupted, NodeUnreachable
+from imagesmith.vault.index import read_index
+from imagesmith.workflow.rotation import apply
+
+pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
+CONFIG = "etc/rancher/k3s/config.yaml"
+
+
+@pytest.fixture
+def rack(tmp_path: Path) -> Iterator[Running]:
+    with running_rack(tmp_path) as found:
+        yield found
+
+
+def token(rack: Running, name: str, key: str) -> str:
+    lines = rack.machines[name].file(CONFIG).read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"{key}:")).partition(": ")[2].strip('"')
+
+
+def rotate(rack: Running, name: str, *, yes: bool = True, again: bool = False) -> tuple[str, ...]:
+    return apply(rack.rack, name, rack.opening, rack.agree(yes), again=again)
+
+
+def test_the_agents_token_is_new_everywhere_and_shown_nowhere(rack: Running) -> None:
+    servers = token(rack, "s-1", "token")
+    rotate(rack, "cluster/agent-token")
+    new = rack.secret("cluster/agent-token")
+    assert token(rack, "s-1", "agent-token") == token(rack, "s-2", "agent-token") == f"{TOKEN}node:{new}"
+    assert token(rack, "a-1", "token") == f"{TOKEN}node:{new}"
+    assert token(rack, "s-1", "token") == servers
+    assert rack.calls("restart") == [
+        "s-1: systemctl restart k3s.service",
+        "s-2: systemctl restart k3s.service",
+        "a-1: systemctl restart k3s-agent.service",
+    ]
+    assert new not in "".join([*rack.calls(""), *rack.shown])
+    for machine in rack.machines.values():
+        assert machine.file(CONFIG).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_stopped_goes_on_with_the_same_token(rack: Running) -> None:
+    rack.machines["s-2"].write("fails-to-start", "")
+    with pytest.raises(NodeUnreachable):
+        rotate(rack, "cluster/agent-token")
+    new = rack.secret("cluster/agent-token")
+    assert new not in token(rack, "a-1", "token")
+    rack.machines["s-2"].file("fails-to-start").unlink()
+    rotate(rack, "cluster/agent-token", again=True)
+    assert rack.secret("cluster/agent-token") == new
+    assert token(rack, "a-1", "token") == f"{TOKEN}node:{new}"
+
+
+def test_nothing_is_drawn_where_a_node_is_away_or_nobody_agrees(rack: Running) -> None:
+    before = rack.secret("cluster/agent-token")
+    with pytest.raises(Interrupted):
+        rotate(rack, "cluster/agent-token", yes=False)
+    rack.machines["a-1"].write("sudo-asks", "")
+    with pytest.raises(NodeUnreachable, match="nothing was changed"):
+        rotate(rack, "cluster/agent-token")
+    assert rack.secret("cluster/agent-token") == before
+    assert rack.calls("restart") == []
+
+
+def test_the_servers_token_is_drawn_by_k3s_and_kept_by_the_vault(rack: Running) -> None:
+    before = rack.secret("cluster/server-token")
+    rotate(rack, "cluster/server-token")
+    kept = rack.machines["s-1"].file("var/lib/rancher/k3s/server/token").read_text().strip()
+    new = rack.secret("cluster/server-token")
+    assert kept == f"{TOKEN}server:{new}" == token(rack, "s-1", "token") == token(rack, "s-2", "token")
+    assert rack.secret("cluster/server-token.old") == before != new
+    assert rack.calls("token rotate") == ["s-1: k3s token rotate"]
+    assert rack.calls("k3s-agent") == []
+
+
+def test_an_authority_is_renewed_under_the_same_root_by_k3s_itself(rack: Running) -> None:
+    rotate(rack, "cluster/ca/etcd-peer")
+    given = json.loads((rack.machines["s-1"].folder / "rotated-ca").read_text())
+    assert sorted(given) == ["etcd/peer-ca.crt", "etcd/peer-ca.key"]
+    assert given["etcd/peer-ca.key"] == rack.secret("cluster/ca/etcd-peer")
+    chain = x509.load_pem_x509_certificates(given["etcd/peer-ca.crt"].encode())
+    assert len(chain) == 3
+    kept = read_index(rack.vault).secrets["cluster/ca/root"].public.encode()
+    assert chain[-1] == x509.load_pem_x509_certificate(kept)
+    assert not rack.machines["s-1"].file("var/lib/rancher/k3s/imagesmith-rotate").exists()
+    key = "".join(given["etcd/peer-ca.key"].splitlines()[1:-1])
+    assert key[:40] not in "".join([*rack.calls(""), *rack.shown])
+
+
+def test_the_key_of_service_accounts_comes_with_the_one_before(rack: Running) -> None:
+    before = rack.secret("cluster/service-account-key")
+    rotate(rack, "cluster/service-account-key")
+    given = json.loads((rack.machines["s-1"].folder / "rotated-ca").read_text())
+    assert given == {"service.key": rack.secret("cluster/service-account-key") + before}
+
+
+def test_a_host_key_is_on_the_node_and_the_node_is_known_by_it(rack: Running) -> None:
+    machine = rack.machines["a-1"]
+    sshd_shows_what_is_in_etc(rack, "a-1")
+    rotate(rack, "nodes/a-1/host-key.ed25519")
+    own = machine.file("etc/ssh/ssh_host_ed25519_key")
+    assert own.read_text() == rack.secret("nodes/a-1/host-key.ed25519")
+    assert own.stat().st_mode & 0o777 == 0o600
+    public = machine.file("etc/ssh/ssh_host_ed25519_key.pub")
+    assert public.stat().st_mode & 0o777 == 0o644
+    told = subprocess.run(["ssh-keygen", "-y", "-f", own], check=True, capture_output=True, text=True).stdout
+    assert told.split()[:2] == public.read_text().split()[:2]
+    assert rack.calls("try-reload-or-restart") == ["a-1: systemctl try-reload-or-restart ssh.service"]
+    assert rack.calls("sshd -t") == ["a-1: sshd -t"]
+
+
+def sshd_shows_what_is_in_etc(rack: Running, name: str) -> None:
+    """A reload of the unit gives the new key to the sshd that runs, as a real one does by SIGHUP."""
+    machine = rack.machines[name]
+    machine.file("etc/ssh").mkdir()
+    systemctl = machine.folder / "bin/systemctl"
+    text = systemctl.read_text()
+    reload = (
+        'elif sys.argv[1] == "try-reload-or-restart":\n'
+        "    import shutil, signal\n"
+        '    shutil.copy(MACHINE / "etc/ssh/ssh_host_ed25519_key", MACHINE / "host")\n'
+        '    os.kill(int((MACHINE / "sshd.pid").read_text()), signal.SIGHUP)\n'
+    )
+    systemctl.write_text(re.sub(r'(?=elif sys.argv\[1\] == "stop")', reload, text))
+    # What checks a configuration here is the tests' own, where /etc/ssh is not.
+    checker = machine.folder / "bin/sshd"
+    checker.write_text("#!/bin/sh\nexit 0\n")
+    checker.chmod(0o755)
