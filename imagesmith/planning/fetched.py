@@ -1,16 +1,17 @@
 """What is fetched for an image beside its base: what the first boot is told of it, and a person.
 
-Called by `planning.build` and `planning.explain`.
+Called by `planning.build`, `planning.explain` and `workflow.build`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from imagesmith.cluster import contents
 from imagesmith.families import INSTALLERS
 from imagesmith.formats.assignments import assignments
-from imagesmith.model import Base, Edit, Part, PutFile, Supply
+from imagesmith.model import Base, Edit, Package, Part, PutFile, Supply
 from imagesmith.units import show_size
 
 PACKAGES = "/var/lib/imagesmith/packages"
@@ -41,6 +42,12 @@ def carried(supplies: Sequence[Supply]) -> list[str]:
         names = ", ".join(one.name.partition(" ")[0] for one in packages)
         lines.append(f"{len(packages)} packages, {show_size(sum(one.size for one in packages))}: {names}")
     return lines
+
+
+def packages_in(supplies: Sequence[Supply]) -> tuple[Package, ...]:
+    """The packages among them, as their files are named."""
+    names = [one.path.removeprefix(f"{PACKAGES}/") for one in supplies if one.path.startswith(f"{PACKAGES}/")]
+    return tuple(Package(*unquote(name).removesuffix(".deb").split("_")) for name in names)
 
 
 def _line(download: Supply) -> str:

@@ -155,10 +155,18 @@ def _give(folder: Path) -> pwd.struct_passwd | None:
     if user is None:
         with suppress(KeyError):
             user = pwd.getpwnam("_apt")
+    if user is not None and not _gets_in(user, folder.parent):
+        user = None
     if user is not None:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     return user
+
+
+def _gets_in(user: pwd.struct_passwd, folder: Path) -> bool:
+    """Whether the way to a folder is open to somebody, who may be in none of its groups."""
+    statuses = [each.stat() for each in (folder, *folder.parents)]
+    return all(status.st_mode & (0o100 if status.st_uid == user.pw_uid else 0o001) for status in statuses)
 
 
 # -- apt ------------------------------------------------------------------------------------------

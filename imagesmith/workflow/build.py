@@ -31,6 +31,7 @@ from imagesmith.model import BuildPlan, FileContent, Image, ObtainedBase, PutFil
 from imagesmith.output.pack import LIBZSTD
 from imagesmith.output.publish import Staging
 from imagesmith.output.seal import Sealed, seal
+from imagesmith.planning.fetched import packages_in
 from imagesmith.units import show_size
 from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.secrets import open_secrets
@@ -209,7 +210,7 @@ def _manifest(
         image=ImageRecord(sealed.size, sealed.digest),
         block_map=f"{build_plan.name}.bmap",
         files=applied,
-        packages=base.packages,
+        packages=(*base.packages, *packages_in(build_plan.supplies)),
         tools=versions,
         machine=build_plan.machine,
         promises=build_plan.promises,

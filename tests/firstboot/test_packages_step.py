@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from node_folder import NodeFolder
+from publishers.debs import make_deb, publish_flat, serving
 
 pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
 FOLDER = "var/lib/imagesmith/packages"
@@ -24,22 +22,8 @@ if [ -x "$policy" ]; then "$policy" || echo $?; fi >"$DPKG_ROOT/policy-said"
 """
 
 
-def make_deb(folder: Path, name: str, version: str = "1.0", *fields: str, conf: str = "") -> Path:
-    tree = folder / f"tree-{name}-{version}"
-    (tree / "DEBIAN").mkdir(parents=True)
-    control = [f"Package: {name}", f"Version: {version}", "Architecture: all", "Maintainer: x <x@example.org>", *fields]
-    (tree / "DEBIAN/control").write_text("\n".join([*control, "Description: made for a test", ""]))
-    (tree / "DEBIAN/postinst").write_text(POSTINST)
-    (tree / "DEBIAN/postinst").chmod(0o755)
-    (tree / f"usr/share/{name}").mkdir(parents=True)
-    (tree / f"usr/share/{name}/version").write_text(version)
-    if conf:
-        (tree / "etc").mkdir()
-        (tree / f"etc/{name}.conf").write_text(conf)
-        (tree / "DEBIAN/conffiles").write_text(f"/etc/{name}.conf\n")
-    made = folder / f"{name}_{version}_all.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True)
-    return made
+def made_deb(folder: Path, name: str, version: str = "1.0", *fields: str, conf: str = "") -> Path:
+    return make_deb(folder, name, version, *fields, conf=conf, postinst=POSTINST)
 
 
 @pytest.fixture
@@ -74,7 +58,7 @@ def carry(dpkg: NodeFolder, tmp_path: Path) -> Carry:
 
     def put(name: str, version: str = "1.0", *fields: str, conf: str = "") -> Path:
         (dpkg.root / FOLDER).mkdir(parents=True, exist_ok=True)
-        return shutil.copy(make_deb(tmp_path, name, version, *fields, conf=conf), dpkg.root / FOLDER)
+        return shutil.copy(made_deb(tmp_path, name, version, *fields, conf=conf), dpkg.root / FOLDER)
 
     return put
 
@@ -186,30 +170,13 @@ def archive(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder that is served on loopback, and its address. Nobody signs it, so a test's sources trust it outright."""
     folder = tmp_path / "archive"
     folder.mkdir()
-    handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(folder))  # noqa: E731
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-
-
-def publish(folder: Path, *debs: Path) -> None:
-    stanzas = []
-    for deb in debs:
-        shutil.copy(deb, folder)
-        control = subprocess.run(["dpkg-deb", "-f", deb], capture_output=True, text=True, check=True).stdout.strip()
-        content = deb.read_bytes()
-        stanzas.append(
-            f"{control}\nFilename: ./{deb.name}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
-        )
-    (folder / "Packages").write_text("\n".join(stanzas))
+    with serving(folder) as url:
+        yield folder, url
 
 
 def test_online_apt_fetches_what_is_lacking(dpkg: NodeFolder, archive: tuple[Path, str], tmp_path: Path) -> None:
     folder, url = archive
-    publish(folder, make_deb(tmp_path, "wanted", "1.0", "Depends: needed"), make_deb(tmp_path, "needed"))
+    publish_flat(folder, make_deb(tmp_path, "wanted", "1.0", "Depends: needed"), make_deb(tmp_path, "needed"))
     dpkg.write("etc/apt/sources.list", f"deb [trusted=yes] {url} ./\n")
     done = ask(dpkg, "wanted", source="archive")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -220,7 +187,7 @@ def test_online_the_mirrors_count_from_the_first_package_on(
     dpkg: NodeFolder, archive: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, url = archive
-    publish(folder, make_deb(tmp_path, "wanted"))
+    publish_flat(folder, make_deb(tmp_path, "wanted"))
     dpkg.write("etc/apt/sources.list", "deb [trusted=yes] http://127.0.0.1:1/debian ./\n")
     dpkg.write("etc/imagesmith/mirrors.conf", f"https?://127\\.0\\.0\\.1:1/debian/? {url}\n")
     done = ask(dpkg, "wanted", source="archive")
@@ -232,7 +199,7 @@ def test_online_the_mirrors_count_from_the_first_package_on(
 def test_online_too_it_goes_on_where_dpkg_was(dpkg: NodeFolder, archive: tuple[Path, str], tmp_path: Path) -> None:
     folder, url = archive
     first = make_deb(tmp_path, "wanted", "1.0", "Depends: needed")
-    publish(folder, first, make_deb(tmp_path, "needed"))
+    publish_flat(folder, first, make_deb(tmp_path, "needed"))
     dpkg.write("etc/apt/sources.list", f"deb [trusted=yes] {url} ./\n")
     subprocess.run([dpkg.bin / "dpkg", "--unpack", first], env=dpkg.environment, check=True, capture_output=True)
     done = ask(dpkg, "wanted", source="archive")
