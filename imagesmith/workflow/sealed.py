@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from imagesmith.cluster import access
 from imagesmith.errors import ContentMalformed
-from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey, SshAccess
+from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.index import INDEX, Entry, read_index
 from imagesmith.vault.names import (
@@ -94,16 +95,11 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
 
 def known_hosts(cluster: Cluster, vault: Path) -> dict[str, tuple[str, ...]]:
     """The lines for ~/.ssh/known_hosts of every node, by its name: one a key, with all names, addresses and ports."""
-    ports = ssh_ports(cluster.ssh)
+    ports = access.ports(cluster.ssh)
     return {
         node.name: tuple(known_line(names_of(node), ports, key.public) for key in host_keys_of(vault, node.name))
         for node in cluster.nodes
     }
-
-
-def ssh_ports(ssh: SshAccess) -> tuple[int, ...]:
-    """Where a node's SSH servers listen; both have the same host keys."""
-    return (ssh.port, ssh.dropbear_port) if ssh.server == "both" else (ssh.port,)
 
 
 def names_of(node: Node) -> tuple[str, ...]:

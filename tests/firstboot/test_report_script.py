@@ -120,6 +120,21 @@ def test_ssh_answers_only_with_the_nodes_own_key(asked: NodeFolder, served: str,
     assert facts(asked)["ssh_answers"] == answers
 
 
+def test_ssh_is_asked_on_the_port_that_was_chosen(asked: NodeFolder) -> None:
+    asked.write("etc/imagesmith/access.conf", "SSH_PORT='2200'\n")
+    asked.stand_in("ssh-keyscan", "exit 0")
+    asked.write("etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAown root@node-1\n")
+    asked.run("report")
+    assert any(call.startswith("ssh-keyscan") and " -p 2200 " in call for call in asked.calls)
+
+
+@pytest.mark.parametrize(("tables", "told"), [("table inet imagesmith", "inet imagesmith"), ("table inet other", "")])
+def test_the_firewalls_rules_are_told_where_they_are_in_the_kernel(asked: NodeFolder, tables: str, told: str) -> None:
+    asked.stand_in("nft", f'echo "{tables}"')
+    asked.run("report")
+    assert facts(asked)["nft_table"] == told
+
+
 def test_ssh_that_has_no_key_does_not_answer(asked: NodeFolder) -> None:
     asked.stand_in("ssh-keyscan", "echo 127.0.0.1 ssh-ed25519")
     asked.run("report")
