@@ -34,6 +34,11 @@ vault_option = click.option(
 vault_key_option = click.option(
     "--vault-key", metavar="FILE", type=click.Path(path_type=Path), help="The age key that opens the vault."
 )
+identity_option = click.option(
+    "--identity", metavar="FILE", type=click.Path(path_type=Path),
+    help="The SSH key to log in to nodes with; else as ssh finds it.",
+)  # fmt: skip
+yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from imagesmith.cli.options import answer, json_option, of_vault, vault_key_option
+from imagesmith.cli.cluster import agreement, tell_left
+from imagesmith.cli.options import answer, identity_option, json_option, of_vault, vault_key_option, yes_option
 from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
@@ -22,7 +23,9 @@ from imagesmith.vault.names import CA, FOUNDED, UPPER
 from imagesmith.vault.store import now, unnamed
 from imagesmith.workflow import vault as work
 from imagesmith.workflow.foreign import lay_out, take, take_authorities
+from imagesmith.workflow.nodes import rack_of
 from imagesmith.workflow.rotate import rotate, what_follows
+from imagesmith.workflow.rotation import apply, can_be_applied
 from imagesmith.workflow.sealed import has_k3s
 
 _FILE = click.Path(path_type=Path)
@@ -115,6 +118,10 @@ def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @of_vault
 @click.option("--new-cluster", is_flag=True, help="With cluster/ca: a new root, under which no node of now belongs.")
+@click.option("--apply", "applying", is_flag=True, help="Bring it to the nodes that run too, over SSH.")
+@click.option("--resume", is_flag=True, help="With --apply: what was drawn before, where that stopped.")
+@identity_option
+@yes_option
 @vault_key_option
 @json_option
 @click.pass_context
@@ -124,10 +131,15 @@ def rotate_command(
     folder: Path,
     cluster: Cluster | None,
     new_cluster: bool,
+    applying: bool,
+    resume: bool,
+    identity: Path | None,
+    yes: bool,
     vault_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Draw one secret anew, in the vault alone: no running node is changed.
+    """Draw one secret anew, in the vault alone: no running node is changed, but
+    with --apply, which shows what it will do on each, and asks.
 
     What must follow is said. The one before is kept under NAME.old. The vault
     is opened for an authority alone, which another one signs.
@@ -136,8 +148,19 @@ def rotate_command(
     Examples:
       imagesmith vault rotate nodes/node-1/host-key.ed25519
       imagesmith vault rotate cluster/ca/client
+      imagesmith vault rotate cluster/agent-token --apply
     """
     opening = work.Opening(passphrase_asker(as_json), vault_key, listener_for(ctx))
+    if applying or resume:
+        if cluster is None or new_cluster or not applying:
+            raise UsageError(
+                "--apply changes the nodes of an inventory, by one secret", hint="--resume goes with --apply"
+            )
+        left = apply(
+            rack_of(cluster, folder, identity), name, opening, agreement(yes, as_json), listener_for(ctx), again=resume
+        )
+        tell_left({"applied": name}, left, as_json)
+        return
     drawn = rotate(folder, name, opening, new_cluster=new_cluster)
     if as_json:
         answer({"rotated": list(drawn), "old": [f"{one}.old" for one in drawn], "follows": what_follows(name)})
@@ -145,6 +168,8 @@ def rotate_command(
     for one in drawn:
         click.echo(f"{one} is drawn anew; the one before is {one}.old")
     click.echo(f"what must follow: {what_follows(name)}")
+    if cluster and can_be_applied(name):
+        click.echo(f"or, where its nodes run and are reached by SSH: imagesmith vault rotate {name} --apply --resume")
 
 
 @vault_group.command("export", short_help="Take one secret out of the vault.")

@@ -64,9 +64,12 @@ def rack(inventory: Path | None, vault: Path | None, identity: Path | None = Non
     if cluster is None:
         raise UsageError("there is no inventory here, so there are no nodes", hint="imagesmith init writes one")
     folder = vault or beside(inventory or DEFAULT_INVENTORY)
-    if vault is None and not folder.exists():
-        return Rack(cluster, None, _duties(cluster, None), identity)
-    return Rack(cluster, folder, _duties(cluster, folder), identity)
+    return rack_of(cluster, folder if vault or folder.exists() else None, identity)
+
+
+def rack_of(cluster: Cluster, vault: Path | None, identity: Path | None = None) -> Rack:
+    """The same, where the inventory was read already."""
+    return Rack(cluster, vault, _duties(cluster, vault), identity)
 
 
 def architectures(of: Rack) -> dict[str, str]:

@@ -43,13 +43,22 @@ def apply(
         steps = _steps(of, name, kind)
         agreed(steps, agree)
         if kind == "server-token":
-            if not again:
+            if _has_token_of_before(of, nodes, opening, again):
                 do(nodes, steps[:1], listener=listener)
-            _adopt_server_token(of, nodes, opening)
+                _adopt_server_token(of, nodes, opening)
             steps = steps[1:]
         elif not again:
             rotate(of.vault, name, opening)
         return do(nodes, steps, _sent(of, name, kind, opening), listener)
+
+
+def can_be_applied(name: str) -> bool:
+    """Whether `apply` knows what a running node would do with it."""
+    try:
+        rotating.kind_of(name)
+    except UsageError:
+        return False
+    return True
 
 
 def _steps(of: Rack, name: str, kind: str) -> tuple[Step, ...]:
@@ -88,8 +97,21 @@ def _opened_now(folder: Path, opening: Opening) -> Opened:
     return dataclasses.replace(opening.vault(folder), index=read_index(folder))
 
 
-def _adopt_server_token(of: Rack, nodes: Session, opening: Opening) -> None:
-    """The vault has what k3s drew, before any node is changed by it. Raises ContentMalformed."""
+def _has_token_of_before(of: Rack, nodes: Session, opening: Opening, again: bool) -> bool:
+    """Whether k3s is still to draw another server token; the vault has then what the cluster has now.
+
+    `again`: it may have drawn one before, which the vault may have or not. Whatever the vault drew by itself is none
+    that a cluster ever had.
+    """
+    assert of.vault
+    opened = _opened_now(of.vault, opening)
+    before = SERVER_TOKEN + OLD
+    old = opened.open(before).reveal() if before in opened.index.secrets else b""
+    return _adopt_server_token(of, nodes, opening) == old or not again
+
+
+def _adopt_server_token(of: Rack, nodes: Session, opening: Opening) -> bytes:
+    """The vault has what the cluster has, before any node is changed; that. Raises ContentMalformed."""
     assert of.vault
     server = of.servers[0]
     token = tokens.parse(nodes.read(server, rotating.SERVER_TOKEN_FILE), f"{server}:{rotating.SERVER_TOKEN_FILE}")
@@ -97,6 +119,7 @@ def _adopt_server_token(of: Rack, nodes: Session, opening: Opening) -> None:
         raise ContentMalformed("the server's token is a bootstrap token", where=server)
     if _opened_now(of.vault, opening).open(SERVER_TOKEN).reveal() != token.password.reveal():
         take(of.vault, SERVER_TOKEN, token.password, server, replace=True)
+    return token.password.reveal()
 
 
 def _all_answer(of: Rack, nodes: Session) -> None:

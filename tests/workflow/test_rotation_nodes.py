@@ -14,7 +14,10 @@ from remote.machines import SSHD, TOKEN
 from remote.racks import Running, running_rack
 
 from imagesmith.errors import Interrupted, NodeUnreachable
+from imagesmith.secret import Secret
 from imagesmith.vault.index import read_index
+from imagesmith.workflow.foreign import take
+from imagesmith.workflow.rotate import rotate as in_the_vault
 from imagesmith.workflow.rotation import apply
 
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
@@ -77,14 +80,40 @@ def test_nothing_is_drawn_where_a_node_is_away_or_nobody_agrees(rack: Running) -
 
 
 def test_the_servers_token_is_drawn_by_k3s_and_kept_by_the_vault(rack: Running) -> None:
-    before = rack.secret("cluster/server-token")
+    before = password(rack)
     rotate(rack, "cluster/server-token")
-    kept = rack.machines["s-1"].file("var/lib/rancher/k3s/server/token").read_text().strip()
     new = rack.secret("cluster/server-token")
-    assert kept == f"{TOKEN}server:{new}" == token(rack, "s-1", "token") == token(rack, "s-2", "token")
+    assert password(rack) == new
+    assert f"{TOKEN}server:{new}" == token(rack, "s-1", "token") == token(rack, "s-2", "token")
     assert rack.secret("cluster/server-token.old") == before != new
     assert rack.calls("token rotate") == ["s-1: k3s token rotate"]
     assert rack.calls("k3s-agent") == []
+
+
+def test_a_servers_token_that_the_vault_drew_alone_is_followed_by_k3ss_own(rack: Running) -> None:
+    before = password(rack)
+    take(rack.vault, "cluster/server-token", Secret(before.encode()), "test", replace=True)
+    in_the_vault(rack.vault, "cluster/server-token", rack.opening)
+    rotate(rack, "cluster/server-token", again=True)
+    assert rack.secret("cluster/server-token") == password(rack) != before
+    assert rack.secret("cluster/server-token.old") == before
+    rotate(rack, "cluster/server-token", again=True)
+    assert rack.secret("cluster/server-token.old") == before
+    assert rack.calls("token rotate") == ["s-1: k3s token rotate"]
+
+
+def test_a_servers_token_that_k3s_drew_and_nobody_kept_is_adopted(rack: Running) -> None:
+    lost = "f" * 32
+    rack.machines["s-1"].write("var/lib/rancher/k3s/server/token", f"{TOKEN}server:{lost}\n")
+    rotate(rack, "cluster/server-token", again=True)
+    assert rack.secret("cluster/server-token") == lost
+    assert token(rack, "s-2", "token") == f"{TOKEN}server:{lost}"
+    assert rack.calls("token rotate") == []
+
+
+def password(rack: Running) -> str:
+    """Of the server token, as the cluster has it."""
+    return rack.machines["s-1"].file("var/lib/rancher/k3s/server/token").read_text().strip().rpartition(":")[2]
 
 
 def test_an_authority_is_renewed_under_the_same_root_by_k3s_itself(rack: Running) -> None:
