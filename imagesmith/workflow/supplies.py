@@ -14,6 +14,7 @@ from typing import Literal
 
 from imagesmith import resources
 from imagesmith.cluster import contents
+from imagesmith.cluster.config import registry_ca
 from imagesmith.errors import UsageError
 from imagesmith.families import INSTALLERS
 from imagesmith.model import Architecture, Base, DebianSource, FileSource, HttpSource, K3s, Part, ReleaseSource, Supply
@@ -81,7 +82,8 @@ def fetched_for(found: Wanted, part: Part | None, base: Base, lock_path: Path, s
         return NOTHING
     own = lock.read(lock_path)
     released = _released(part, found, own, shipped)
-    return _joined(_program(part, found), *released, _packages(part, found, base, own, shipped))
+    packages = _packages(part, found, base, own, shipped)
+    return _joined(_program(part, found), *released, _registry_cas(part), packages)
 
 
 def release_source(inventory: str) -> ReleaseSource:
@@ -150,8 +152,24 @@ def _program(part: Part, found: Wanted) -> Fetched:
     k3s, architecture = part.cluster.k3s, found.profile.board.architecture
     if k3s is None or architecture not in k3s.files:
         return NOTHING
-    path = Path(part.cluster.path).parent / Path(k3s.files[architecture]).expanduser()
-    return Fetched((_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755),))
+    path = _beside(part, k3s.files[architecture])
+    return Fetched((_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755, "file"),))
+
+
+def _registry_cas(part: Part) -> Fetched:
+    """The certificates that vouch for container registries, where registries.yaml says that they are."""
+    named = [one for one in part.cluster.k3s.registries if one.ca_file] if part.sealed and part.cluster.k3s else []
+    return Fetched(
+        tuple(
+            _local(_beside(part, one.ca_file), f"the certificate for {one.name}", registry_ca(one), 0o644, "ca_file")
+            for one in named
+        )
+    )
+
+
+def _beside(part: Part, written: str) -> Path:
+    """A file as an inventory names it: from the inventory's folder on."""
+    return Path(part.cluster.path).parent / Path(written).expanduser()
 
 
 def _released(part: Part, found: Wanted, own: Lock, shipped: Lock) -> list[Fetched]:
@@ -193,10 +211,12 @@ def _packages(part: Part, found: Wanted, base: Base, own: Lock, shipped: Lock) -
     )  # fmt: skip
 
 
-def _local(path: Path, name: str, target: str, mode: int) -> Supply:
-    """A file of this machine, digested now. Raises UsageError where there is none, IOFailed."""
+def _local(path: Path, name: str, target: str, mode: int, key: str) -> Supply:
+    """A file of this machine, digested now; `key` names it in the inventory. Raises UsageError where there is none,
+    IOFailed."""
     if not path.is_file():
-        raise UsageError("there is no such file", where=str(path), hint="correct the path in the inventory: k3s: file:")
+        hint = f"correct the path in the inventory: k3s: ... {key}:"
+        raise UsageError("there is no such file", where=str(path), hint=hint)
     with failures(path, "reading"):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

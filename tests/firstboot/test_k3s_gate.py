@@ -223,6 +223,18 @@ def test_a_k3s_that_is_not_there_is_waited_for(ready: NodeFolder) -> None:
     assert waits(ready, install)["waits_for"] == "program"
 
 
+def test_a_k3s_that_the_first_boot_could_not_fetch_is_fetched_here(ready: NodeFolder) -> None:
+    (ready.root / "usr/local/bin/k3s").unlink()
+    ready.write("etc/imagesmith/downloads", "file x\n")
+    bring = 'printf x >"$ROOT/usr/local/bin/k3s"; chmod 755 "$ROOT/usr/local/bin/k3s"'
+    ready.add_step(
+        "70-downloads", f'#!/bin/sh\n[ -e "$ROOT/network" ] || {{ echo "no network" >&2; exit 1; }}\n{bring}\n'
+    )
+    said = waits(ready, lambda: ready.write("network", ""))
+    assert said["waits_for"] == "program"
+    assert said["reason"].endswith("no network")
+
+
 # -- a server to join ---------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from image.made_disks import Disk, MiB, no_secret, noise
 
 from imagesmith.errors import DigestMismatch, SourceUnreachable, UsageError
 from imagesmith.formats.canonical import plan_id
-from imagesmith.model import BuildPlan, Cluster, Digest, K3s, Part, SealedCluster, Supply
+from imagesmith.model import BuildPlan, Cluster, Digest, K3s, Part, Registry, SealedCluster, Supply
 from imagesmith.secret import SecretRef
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.lock import NO_LOCK
@@ -141,3 +141,18 @@ def test_where_it_came_from_does_not_change_the_plan(shop: Workshop, found: Want
     ids = {plan_id(replace(plan(found, LOCK), supplies=(supply,))) for supply in (one, other)}
     assert len(ids) == 1
     assert plan_id(replace(plan(found, LOCK), supplies=(pinned(b"x"),))) not in ids
+
+
+def test_a_certificate_for_a_registry_lies_where_k3s_is_told_that_it_does(shop: Workshop, found: Wanted) -> None:
+    (shop.folder / "nas.crt").write_text("PEM\n")
+    registry = Registry("nas:5000", ca_file="nas.crt")
+    (supply,) = fetched(shop, found, K3s(registries=(registry,))).supplies
+    assert (supply.path, supply.mode) == ("/etc/rancher/k3s/registries/nas-5000.crt", 0o644)
+    assert supply.digest == Digest.of(b"PEM\n")
+
+
+def test_a_certificate_that_is_not_there_is_told_by_its_key(shop: Workshop, found: Wanted) -> None:
+    registry = Registry("nas:5000", ca_file="gone.crt")
+    with pytest.raises(UsageError) as caught:
+        fetched(shop, found, K3s(registries=(registry,)))
+    assert "ca_file" in caught.value.hint
