@@ -13,6 +13,8 @@ import pytest
 import yaml
 from cluster.node_parts import RACK
 from cluster.sealed_parts import HA, edits, files, part, sealed, written
+from standins.k3s.program import yamlish
+from standins.k3s.program.config import load
 
 from imagesmith.cluster.config import kubelet, registries, registry_ca
 from imagesmith.cluster.parts import tls_names
@@ -238,3 +240,23 @@ def test_the_kubelet_waits_for_pods_no_longer_than_logind_does() -> None:
     login = written(files(edits(part()))["/etc/systemd/logind.conf.d/zz-imagesmith-k3s.conf"])
     assert told["shutdownGracePeriod"] == f"{login.split('InhibitDelayMaxSec=')[1].strip()}s"
     assert int(told["shutdownGracePeriodCriticalPods"][:-1]) < int(told["shutdownGracePeriod"][:-1])
+
+
+# -- by the stand-in for k3s, which refuses what k3s does not know ------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "command"), [("head-1", "server"), ("head-2", "server"), ("arm-1", "agent")])
+def test_the_stand_in_for_k3s_takes_the_whole_of_it(name: str, command: str, tmp_path: Path) -> None:
+    network = ClusterNetwork(vip="192.168.7.9", interface="eth1")
+    k3s = K3s(datastore="etcd", secrets_encryption=True, disable=("traefik", "servicelb"))
+    text = written(files(edits(part(name, HA, network=network, k3s=k3s)))[CONFIG])
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    taken = load(command, ["--config", str(path)]).values
+    assert taken.keys() == yaml.safe_load(text).keys()
+    assert taken["node-name"] == name
+
+
+def test_a_parser_that_knows_little_of_yaml_reads_the_same() -> None:
+    texts = [written(put) for path, put in files(edits(part("head-1", HA))).items() if path == CONFIG]
+    assert yamlish.mapping(texts[0], "config", subset=True) == yaml.load(texts[0], Loader=yaml.BaseLoader)
