@@ -1,6 +1,6 @@
 """A person's folder: the inventory, its vault and images, and all that there is before the first power-on.
 
-Used by `rack.rack`, `rack.demo` and the lanes. It runs `imagesmith` as a program; everything lies in one folder.
+Used by `rack.running`, `rack.demo` and the lanes. It runs `imagesmith` as a program; everything lies in one folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CommandFailed(Exception):
 
 @dataclass
 class Desk:
-    """A folder with an inventory; KEY and K3S in its text become a fresh key's line and the path of `k3s`."""
+    """A folder, new or as it was left, with an inventory; its KEY and K3S become a key's line and the path of `k3s`."""
 
     folder: Path
     inventory: str
@@ -32,15 +32,16 @@ class Desk:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = self.folder / "key"
-        made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rack", "-f", str(self.key)]
-        subprocess.run(made, check=True, stdin=subprocess.DEVNULL)
+        if not self.key.exists():
+            made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rack", "-f", str(self.key)]
+            subprocess.run(made, check=True, stdin=subprocess.DEVNULL)
         text = self.inventory.replace("KEY", self.key.with_suffix(".pub").read_text().strip())
         text = text.replace("K3S", str(self.k3s.path) if self.k3s else "")
         (self.folder / "cluster.yaml").write_text(text)
 
     @property
     def kubeconfig(self) -> Path:
-        return self.folder / "kubeconfig"
+        return self.folder / "cluster.kubeconfig"
 
     @property
     def known_hosts(self) -> Path:
@@ -65,12 +66,12 @@ class Desk:
         return done.stdout
 
     def draw(self) -> None:
-        """Identities: the vault, and out of it what reaches the cluster that is yet to be."""
-        self.imagesmith("vault", "create", "--plain")
+        """Identities: the vault, unless there is one, and out of it what reaches the cluster that is yet to be."""
+        if not (self.folder / "cluster.vault").exists():
+            self.imagesmith("vault", "create", "--plain")
         self.known_hosts.write_text(self.imagesmith("known-hosts"))
         if self.k3s:
-            self.kubeconfig.touch(0o600)
-            self.kubeconfig.write_text(self.imagesmith("kubeconfig"))
+            self.imagesmith("kubeconfig")
 
     def build(self, *nodes: str) -> None:
         """The images of the nodes, all of them when none is named."""

@@ -1,6 +1,6 @@
 """One node of a rack as a guest: switched on and off like a machine, its disk kept in between.
 
-Used by `rack.rack`. QEMU's command line and the guest's files are those of `imagesmith boot`; only its network is
+Used by `rack.running`. QEMU's command line and the guest's files are those of `imagesmith boot`; only its network is
 another, so that guests hear each other. The image itself is an overlay's backing file and is never written.
 """
 
@@ -22,7 +22,6 @@ from imagesmith.boot.qemu import Guest
 from imagesmith.boot.report import quoted
 from imagesmith.errors import BootFailed
 from imagesmith.formats import manifest
-from imagesmith.model import QemuMachine
 from imagesmith.planning.boot import guest_argv
 from imagesmith.workflow.boot import guest_files
 
@@ -51,7 +50,8 @@ class Machine:
         self.name, self._switch, self._folder = name, switch, folder
         told = manifest.parse(image.with_suffix(".manifest.json").read_bytes())
         assert told.machine is not None, f"{name}: no machine of QEMU resembles its board"
-        self._machine: QemuMachine = replace(told.machine, memory=max(memory, told.machine.memory))
+        # One processor: several guests share few cores, and two that wait for each other under load cost more than one.
+        self._machine = replace(told.machine, cpus=1, memory=max(memory, told.machine.memory))
         self._architecture = told.architecture
         folder.mkdir(parents=True)
         self._files = guest_files(image, self._machine, told.architecture, folder)
@@ -117,6 +117,12 @@ class Machine:
     def elapsed(self) -> float:
         """Seconds since it was switched on."""
         return self._guest.elapsed
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of a processor that it has used: how far it has come, on a busy machine too."""
+        words = Path(f"/proc/{self._guest.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def tail(self) -> str:
         """The console's end, for a failure's message."""

@@ -1,6 +1,6 @@
 """The real kubectl on the host, with the kubeconfig that was made before the first power-on.
 
-Used by `rack.rack`. Touches nothing but what kubectl does.
+Used by `rack.running`. Touches nothing but what kubectl does.
 """
 
 from __future__ import annotations
