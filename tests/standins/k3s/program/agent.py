@@ -197,14 +197,14 @@ def _facts(settings: Settings, name: str, server: bool) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         lines = Path("/etc/os-release").read_text().splitlines()
         system = next(line[12:].strip('"') for line in lines if line.startswith("PRETTY_NAME="))
-    machine = place("/etc/machine-id")
+    machine, boot = place("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")
     architecture = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}.get(platform.machine(), platform.machine())
     return {
         "name": name, "external": settings.text("node-external-ip"), "server": server,
         "labels": _labels(settings.list("node-label")), "taints": [_taint(one) for one in settings.list("node-taint")],
         "system": system, "kernel": platform.release(), "architecture": architecture, "cpus": os.cpu_count() or 1,
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
-        "machine_id": machine.read_text().strip() if machine.exists() else "",
+        "machine_id": machine.read_text().strip() if machine.exists() else "", "boot_id": boot.read_text().strip(),
     }  # fmt: skip
 
 

@@ -183,6 +183,7 @@ def _status(facts: Object) -> Object:
         "nodeInfo": {
             "architecture": facts["architecture"], "operatingSystem": "linux", "osImage": facts["system"],
             "kernelVersion": facts["kernel"], "containerRuntimeVersion": "stand-in://0", "kubeletVersion": VERSION,
-            "kubeProxyVersion": VERSION, "machineID": facts["machine_id"], "bootID": "", "systemUUID": "",
+            "kubeProxyVersion": VERSION, "machineID": facts["machine_id"], "bootID": facts["boot_id"],
+            "systemUUID": "",
         },
     }  # fmt: skip
