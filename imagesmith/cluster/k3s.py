@@ -57,8 +57,11 @@ def promises(part: Part) -> tuple[Promise, ...]:
 
 
 def packages(part: Part) -> tuple[str, ...]:
-    """openssl: the gate asks the servers who they are with it. All else k3s brings along."""
-    return ("openssl",) if part.sealed else ()
+    """openssl: the gate asks the servers who they are with it. All else k3s brings along.
+
+    With or without a vault, so that they can be looked up and fetched before there is one.
+    """
+    return ("openssl",)
 
 
 def unit(part: Part) -> str:

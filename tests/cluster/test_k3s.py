@@ -75,7 +75,11 @@ def test_without_a_vault_there_is_nothing_of_k3s() -> None:
     for share in (k3s, vip):
         assert share.edits(unsealed, PROFILE, MATERIALS) == ()
         assert share.promises(unsealed) == ()
-        assert share.packages(unsealed) == ()
+
+
+def test_its_packages_can_be_fetched_before_there_is_a_vault() -> None:
+    roles = {one.name: one.role or "worker" for one in RACK.nodes}
+    assert k3s.packages(part_of(RACK, RACK.nodes[0], roles, None)) == k3s.packages(part())
 
 
 @pytest.mark.parametrize(("name", "unit"), [("head", "k3s.service"), ("arm-1", "k3s-agent.service")])
