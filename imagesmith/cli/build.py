@@ -42,7 +42,7 @@ _insecure_option = click.option(
 )
 
 
-@click.command("fetch", short_help="Get a base image, and all else that is fetched, into the cache.")
+@click.command("fetch", short_help="Get all that a build fetches, verified, into the cache.")
 @target_argument
 @target_options
 @_insecure_option

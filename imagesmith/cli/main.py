@@ -27,7 +27,7 @@ _COMMANDS = {
     "init": ("plan:init_command", "Write a commented starter inventory, cluster.yaml."),
     "profiles": ("plan:profiles_group", "List the profiles: a board, in a role, with its bases."),
     "plan": ("plan:plan_command", "Tell what a build would do, without doing any of it."),
-    "fetch": ("build:fetch_command", "Get a base image, verified, into the cache."),
+    "fetch": ("build:fetch_command", "Get all that a build fetches, verified, into the cache."),
     "build": ("build:build_command", "Make the image of a node, or of all nodes."),
     "inspect": ("image:inspect_command", "Show what is in an image."),
     "verify": ("flash:verify_command", "Check an image, or a card against its image."),
