@@ -83,7 +83,7 @@ def list_path(uri: str) -> str:
 def _lines(text: str) -> Iterable[AptSource]:
     for line in text.splitlines():
         words = line.partition("#")[0].strip()
-        match = re.fullmatch(r"(deb|deb-src)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)(.*)", words)
+        match = re.fullmatch(r"(deb|deb-src)\s+(?:\[([^\]]*)\]\s+)?([^\s\[]\S*)\s+(\S+)(.*)", words)
         if not words:
             continue
         if not match:

@@ -27,6 +27,7 @@ from imagesmith.model import (
 )
 from imagesmith.sources.bootstrap import obtain_debian
 from imagesmith.sources.cache import Cache
+from imagesmith.sources.fetch import NotThere
 from imagesmith.sources.obtain import obtain_file, obtain_http
 from imagesmith.sources.published import obtain_published
 
@@ -88,6 +89,8 @@ class Bases:
                     (supply.url,), supply.digest, supply.size, cache=self.cache, listener=self._listener, plain=True
                 )
             except ImagesmithError as error:
+                if isinstance(error, NotThere):
+                    error.hint = "publishers drop old versions: `imagesmith update` pins what there is now"
                 raise error.within(f"while getting {supply.name}") from error
             if self._leaving.enter_context(self.cache.using(entry.path)):
                 return FileContent(entry.path, supply.digest, entry.size)

@@ -307,6 +307,14 @@ def test_a_package_that_was_altered_is_refused(rack: Workshop, archive: Path) ->
     rack.refused(4, "its digest is", "while getting chrony 4.6-1 (arm64)", words=words)
 
 
+def test_a_package_that_its_archive_dropped_is_told_with_the_way_out(rack: Workshop, archive: Path) -> None:
+    assert rack.run("update").code == 0
+    (archive / "pool/chrony_4.6-1_arm64.deb").unlink()
+    words = ("build", "node-1", "--vault-key", "rack.key")
+    rack.run("fetch", "node-2")
+    rack.refused(3, "404", "imagesmith update", words=words)
+
+
 def test_a_base_that_tells_nothing_of_its_packages_is_refused_with_what_to_write(rack: Workshop) -> None:
     write(rack, packages="offline", chrony="true")
     words = ("build", "node-1", "--vault-key", "rack.key")
