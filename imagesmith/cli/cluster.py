@@ -27,10 +27,15 @@ from imagesmith.cli.options import (
 )
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import NodeUnreachable, UsageError
+from imagesmith.model import Architecture
 from imagesmith.planning.health import State
 from imagesmith.planning.receipt import columns
+from imagesmith.sources.cache import Cache
+from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.doing import Agree
 from imagesmith.workflow.nodes import Rack, rack
+from imagesmith.workflow.planned import LOCK
+from imagesmith.workflow.program import program
 from imagesmith.workflow.replace import add, replace
 from imagesmith.workflow.status import Status, status
 from imagesmith.workflow.upgrade import Given, upgrade_nodes
@@ -132,9 +137,7 @@ def add_command(ctx: click.Context, node: str, of: Rack, as_json: bool) -> None:
 
 @click.command("upgrade", short_help="Bring another version of k3s to the nodes.")
 @click.option("--k3s", "version", metavar="VERSION", required=True, help="As v1.36.3+k3s1.")
-@click.option(
-    "--file", "files", metavar="[ARCH=]FILE", multiple=True, help="k3s of that version, one for each architecture."
-)
+@click.option("--file", "files", metavar="[ARCH=]FILE", multiple=True, help="k3s of that version; else it is fetched.")
 @click.option("--without", metavar="NODE", multiple=True, help="Leave this agent as it is; can be repeated.")
 @_of_rack
 @yes_option
@@ -155,11 +158,17 @@ def upgrade_command(
 
     \b
     Example:
-      imagesmith upgrade --k3s v1.37.1+k3s1 --file k3s --file k3s-arm64
+      imagesmith upgrade --k3s v1.37.1+k3s1
     """
-    done = upgrade_nodes(
-        of, version, [_given(one) for one in files], agreement(yes, as_json), listener_for(ctx), without=without
-    )
+    listener, given = listener_for(ctx), [_given(one) for one in files]
+    lock_path = Path(of.cluster.path).parent / LOCK
+    with Bases(Cache.default(), insecure=False, listener=listener) as bases:
+
+        def obtain(kind: Architecture) -> Path:
+            return program(of.cluster.path, version, kind, lock_path, bases, listener)
+
+        agree = agreement(yes, as_json)
+        done = upgrade_nodes(of, version, given, agree, listener, without=without, obtain=obtain)
     if as_json:
         answer({"version": version, "changed": list(done.changed), "before": list(done.before)})
         return

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imagesmith.errors import UsageError
+from imagesmith.model import Architecture
 from imagesmith.planning.life import Run, Step, answers, is_ready, restart, unit_of
 
 PROGRAM = "/usr/local/bin/k3s"
@@ -44,8 +45,7 @@ class Running:
 
     node: str
     duty: str
-    architecture: str
-    """`amd64` or `arm64`."""
+    architecture: Architecture
     version: str
     """What runs, as the cluster says."""
     program: str
@@ -91,13 +91,31 @@ def upgrade(nodes: Sequence[Running], target: str, programs: Iterable[Program], 
                          ("k3s", "etcd-snapshot", "save", "--name", name), limit_s=300))  # fmt: skip
     for one in (*servers, *agents):
         by = one.node if one.duty != "agent" else asked
-        steps += _upgrade_one(one, wanted, by_architecture[one.architecture], by, datastore)
+        steps += _upgrade_one(one, wanted, by_architecture.get(one.architecture), by, datastore)
     return tuple(steps)
+
+
+def check(nodes: Sequence[Running], target: str) -> None:
+    """Raises UsageError where no program would help, so that none need be fetched."""
+    _raise(_reasons(nodes, parse_version(target)), target)
 
 
 def _refuse(
     nodes: Sequence[Running], left: Sequence[Running], wanted: Version, programs: Mapping[str, Program]
 ) -> None:
+    reasons = _reasons(nodes, wanted)
+    lacking = sorted({one.architecture for one in left if one.program != wanted.text} - programs.keys())
+    if lacking:
+        reasons.append(f"there is no program for {', '.join(lacking)}: give it by --file")
+    _raise(reasons, wanted.text)
+
+
+def _raise(reasons: Sequence[str], target: str) -> None:
+    if reasons:
+        raise UsageError("\n  ".join([f"not upgraded to {target}:", *reasons]), hint="nothing was changed")
+
+
+def _reasons(nodes: Sequence[Running], wanted: Version) -> list[str]:
     reasons = []
     for one in nodes:
         begun = one.program == wanted.text
@@ -114,21 +132,17 @@ def _refuse(
             reasons.append(
                 f"{one.node} runs {one.version}: no minor version may be skipped, so the newest {following} comes first"
             )
-    lacking = sorted({one.architecture for one in left} - programs.keys())
-    if lacking:
-        reasons.append(f"there is no program for {', '.join(lacking)}: give it by --file")
-    if reasons:
-        raise UsageError("\n  ".join([f"not upgraded to {wanted.text}:", *reasons]), hint="nothing was changed")
+    return reasons
 
 
-def _upgrade_one(one: Running, wanted: Version, program: Program, by: str, datastore: str) -> Iterable[Step]:
+def _upgrade_one(one: Running, wanted: Version, program: Program | None, by: str, datastore: str) -> Iterable[Step]:
     node, server = one.node, one.duty != "agent"
     back = (
         f"the upgrade stopped here, the nodes after it are as they were. Look: ssh to {node}, journalctl -u "
         f"{unit_of(one.duty)} -e. Once the cause is gone the same command goes on here; back to {one.version} "
         f"on this node: mv {BEFORE} {PROGRAM} and restart"
     )
-    if one.program != wanted.text:
+    if program and one.program != wanted.text:
         yield Run(node, "send the program", ("sh", "-c", f"umask 077 && cat >{_NEW} && sync {_NEW}"),
                   limit_s=_SEND_S, sends=program.architecture)  # fmt: skip
         yield Run(node, "compare what arrived", ("sha256sum", _NEW), says=rf"{program.sha256}\s.*", limit_s=60)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from imagesmith.cluster.parts import part_of, reached_at
 from imagesmith.errors import NodeUnreachable, UsageError
-from imagesmith.model import Cluster, Node
+from imagesmith.model import Architecture, Cluster, Node
 from imagesmith.planning.health import KubeNode, read_nodes
 from imagesmith.planning.life import KUBECTL
 from imagesmith.profile.schema import did_you_mean
@@ -72,8 +72,8 @@ def rack_of(cluster: Cluster, vault: Path | None, identity: Path | None = None) 
     return Rack(cluster, vault, _duties(cluster, vault), identity)
 
 
-def architectures(of: Rack) -> dict[str, str]:
-    """`amd64` or `arm64` by the node's name."""
+def architectures(of: Rack) -> dict[str, Architecture]:
+    """By the node's name."""
     profiles = catalogue_of(of.cluster).profiles
     return {node.name: profiles[node.profile].board.architecture for node in of.cluster.nodes}
 

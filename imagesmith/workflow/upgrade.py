@@ -7,15 +7,16 @@ takes the place of the one before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.events import Listener, unheard
+from imagesmith.model import Architecture
 from imagesmith.planning.health import KubeNode
 from imagesmith.planning.life import RESTART, Run
-from imagesmith.planning.upgrading import Program, Running, parse_version, upgrade
+from imagesmith.planning.upgrading import Program, Running, check, parse_version, upgrade
 from imagesmith.remote.session import Session
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, architectures, asked_cluster, each, reached
@@ -26,6 +27,8 @@ _ELF_MACHINES = {0x3E: "amd64", 0xB7: "arm64"}
 
 Given = tuple[str, Path]
 """A program, and the architecture that it is for; empty = its header says."""
+Obtain = Callable[[Architecture], Path]
+"""Gets the program for an architecture, held to its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,12 @@ def upgrade_nodes(
     listener: Listener = unheard,
     *,
     without: Sequence[str] = (),
+    obtain: Obtain | None = None,
 ) -> Upgraded:
     """All nodes on this version, the servers first; agents named in `without` stay as they are.
 
-    Raises UsageError with all reasons against it, Interrupted, NodeUnreachable at the first node that fails.
+    `obtain` gets the programs that `files` lack, for the architectures of nodes that need one. Raises UsageError with
+    all reasons against it, Interrupted, NodeUnreachable at the first node that fails.
     """
     parse_version(target)
     kinds = architectures(of)
@@ -56,6 +61,10 @@ def upgrade_nodes(
     with reached(of) as nodes:
         _, known = asked_cluster(nodes, of.servers)
         running = tuple(each(names, lambda name: _running(of, nodes, name, kinds[name], known)).values())
+        check(running, target)
+        for kind in {one.architecture for one in running if one.program != target} - programs.keys():
+            if obtain:
+                programs |= _programs([(kind, obtain(kind))])
         datastore = of.cluster.k3s.datastore if of.cluster.k3s else ""
         steps = upgrade(running, target, [one for one, _ in programs.values()], datastore)
         restarted = {step.node for step in steps if isinstance(step, Run) and step.argv[:2] == RESTART}
@@ -104,7 +113,7 @@ def _architecture(head: bytes) -> str:
     return _ELF_MACHINES.get(int.from_bytes(head[18:20], "little"), "")
 
 
-def _running(of: Rack, nodes: Session, name: str, kind: str, known: Mapping[str, KubeNode]) -> Running:
+def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Mapping[str, KubeNode]) -> Running:
     kube = known.get(name)
     try:
         program = facts_of(nodes, name).get("k3s_version")

@@ -1,0 +1,49 @@
+"""k3s of a version, for nodes that run: looked up, pinned in the lock as for images, and fetched into the cache.
+
+Called by `cli.cluster`, for what `upgrade` sends to nodes. Asks the network only for what is not here yet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagesmith.errors import ContentMalformed
+from imagesmith.events import Listener, unheard
+from imagesmith.model import Architecture, Supply
+from imagesmith.sources import lock, release
+from imagesmith.sources.asking import Asking
+from imagesmith.workflow.bases import Bases
+from imagesmith.workflow.locking import Options, today
+from imagesmith.workflow.planned import shipped_lock
+from imagesmith.workflow.supplies import PROGRAM, ReleaseFile, entry_for, release_source
+
+
+def program(
+    inventory: str,
+    version: str,
+    architecture: Architecture,
+    lock_path: Path,
+    bases: Bases,
+    listener: Listener = unheard,
+    options: Options | None = None,
+) -> Path:
+    """The program, of the digest that the lock has, or that its publisher gives it and the lock has from now on.
+
+    It stays in the cache as long as `bases` is open. Raises SourceUnreachable, DigestMismatch, DocumentInvalid.
+    """
+    chosen, source = options or Options(), release_source(inventory)
+    file = ReleaseFile("program", version, architecture, PROGRAM, 0o755, source.folder_url(version))
+    entry = entry_for(file, lock.read(lock_path), shipped_lock())
+    if entry is None:
+        asking = Asking(patience=chosen.patience, listener=listener)
+        entry = release.find(
+            source, "program", architecture, version, asking,
+            address=file.address, today=today(chosen), patience=chosen.patience,
+        )  # fmt: skip
+        lock.put_file(lock_path, file.key, entry)
+    if entry.digest is None:
+        raise ContentMalformed(
+            f"it has no digest for {file.key}", where=str(lock_path), hint="take the entry out of it"
+        )
+    supply = Supply(file.words(version), PROGRAM, entry.url, entry.digest, entry.size, 0o755)
+    return bases.supply(supply).path
