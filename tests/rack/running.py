@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Self
 import yaml
 from rack.desk import Desk
 from rack.guests import Machine
-from rack.kubectl import Kubectl
+from rack.kubectl import Kubectl, is_ready
 from rack.network import Lan
 
 STATUS = "/var/lib/imagesmith/cluster/status"
@@ -59,8 +60,13 @@ class Rack:
         self.machines[name] = machine
         return machine
 
-    def ssh(self, node: str, *command: str, port: int = 22, within_s: int = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command as the node's user; strictly by the known_hosts made beforehand, asking nothing."""
+    def ssh(
+        self, node: str, *command: str, port: int = 22, within_s: int = 60, given: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the node's user; strictly by the known_hosts made beforehand, asking nothing.
+
+        `given` is its standard input.
+        """
         options = ("BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={self.desk.known_hosts}",
                    "GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "ConnectTimeout=20",
                    "ServerAliveInterval=5", "LogLevel=ERROR")  # fmt: skip
@@ -69,17 +75,22 @@ class Rack:
         argv += [f"{self.user}@{self.addresses[node]}", shlex.join(command)]
         try:
             return subprocess.run(
-                self.lan.within(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                timeout=within_s,
+                self.lan.within(argv), input=given, capture_output=True, text=True, check=False, timeout=within_s
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(argv, 255, "", f"no answer within {within_s} s")
 
-    def asked(self, node: str, *command: str, port: int = 22, within_s: int = 60) -> str:
+    def asked(self, node: str, *command: str, within_s: int = 60, given: str = "") -> str:
         """What a command says that must go well, as root."""
-        done = self.ssh(node, "sudo", "-n", *command, port=port, within_s=within_s)
+        done = self.ssh(node, "sudo", "-n", *command, within_s=within_s, given=given)
         assert done.returncode == 0, f"{node}: {shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def greeting(self, node: str, port: int) -> str:
+        """The first line that a port says, as SSH-2.0-OpenSSH_10.0."""
+        script = f"import socket; print(socket.create_connection(({self.addresses[node]!r}, {port}), 20).recv(255))"
+        argv = self.lan.within([sys.executable, "-c", script])
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=40).stdout.lower()
 
     def status(self, node: str) -> dict[str, str]:
         """What the node's status file says of its way into the cluster; empty while it can't be read."""
@@ -112,7 +123,21 @@ class Rack:
 
         self.wait_until(f"{', '.join(nodes)} to be Ready", within_s, look)
 
-    def wait_until(self, what: str, within_s: float, look: Callable[[], str], every_s: float = 1.0) -> None:
+    def wait_until_back(self, nodes: Sequence[str], within_s: float) -> None:
+        """Until Kubernetes shows these nodes Ready as of the start that each is in now, not of one before."""
+
+        def missing(node: str) -> str:
+            shown = self.kubectl.nodes().get(node)
+            if not shown or not is_ready(shown):
+                return f"{node} is not Ready"
+            boot = self.ssh(node, "cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
+            told = shown["status"]["nodeInfo"]["bootID"]
+            return "" if boot == told else f"{node} is in its start {boot or '?'}, kubectl tells of {told}"
+
+        for node in nodes:
+            self.wait_until(f"{node} to be back", within_s, lambda node=node: missing(node))
+
+    def wait_until(self, what: str, within_s: float, look: Callable[[], str], every_s: float = 3.0) -> None:
         """Until `look` finds nothing missing any more. Raises TookTooLong; at once when a guest died."""
         until = time.monotonic() + within_s
         while missing := look():

@@ -1,0 +1,130 @@
+"""A rack that has a bad day: power cuts in first boots, a clock in 1970, another cluster's server under ours' address.
+
+Nothing is repaired by hand: at the end all nodes are Ready. k3s is the tests' stand-in unless IMAGESMITH_K3S names the
+real program. The times of the power cuts are random: the seed is printed, and IMAGESMITH_SEED repeats it. Times are
+seconds of processor that the guest has used, which tell how far it has come on a busy machine too. The tests look at
+one rack, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+from lanes.racks import AGENTS, INVENTORY, NODES, PATIENCE_S, SERVER
+from rack.desk import Desk
+from rack.guests import Machine
+from rack.network import Lan
+from rack.running import Rack
+
+from imagesmith.boot.report import judge
+from imagesmith.formats import manifest
+
+pytestmark = [
+    pytest.mark.boot,
+    pytest.mark.archive,
+    pytest.mark.root,
+    pytest.mark.timeout(3000),
+    pytest.mark.xdist_group("rack"),
+]
+
+SEED = int(os.environ.get("IMAGESMITH_SEED") or time.time())
+FIRST_BOOT_S = (12.0, 90.0)
+"""Between the kernel's first line and the last of the first boot's steps, in processor time."""
+CUT, LATE = AGENTS
+
+
+@pytest.fixture(scope="module")
+def rack(rack_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    with Lan() as lan, Rack(rack_desk, lan, tmp_path_factory.mktemp("bad-day")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def chance() -> random.Random:
+    print(f"IMAGESMITH_SEED={SEED}")
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory, rack_desk: Desk) -> Desk:
+    """Another cluster, whose server has our server's address."""
+    desk = Desk(tmp_path_factory.mktemp("strangers"), INVENTORY.replace("NAME", "strangers"), rack_desk.k3s)
+    desk.draw()
+    desk.build(SERVER)
+    return desk
+
+
+@pytest.fixture(scope="module")
+def agents_on(rack: Rack, chance: random.Random) -> None:
+    """One agent's power is cut twice in its first boot; the other's clock says 1970."""
+    rack.insert(LATE).switch_on(clock="1970-01-01T00:00:00")
+    cut = rack.insert(CUT)
+    cut.switch_on()
+    for _ in range(2):
+        cut_after(cut, chance.uniform(*FIRST_BOOT_S))
+        cut.switch_on()
+
+
+def cut_after(machine: Machine, busy_s: float) -> None:
+    """Pull the plug once the guest has used so much of a processor."""
+    until = time.monotonic() + PATIENCE_S
+    while machine.busy_s < busy_s and time.monotonic() < until and not machine.died:
+        time.sleep(0.1)
+    print(f"{machine.name}: power cut after {machine.busy_s:.1f} s of processor, {machine.elapsed:.0f} s on the wall")
+    machine.cut_power()
+
+
+def test_a_first_boot_that_lost_its_power_is_made_good(rack: Rack, rack_desk: Desk, agents_on: None) -> None:
+    facts = rack.machines[CUT].report(PATIENCE_S)
+    promised = manifest.parse(rack_desk.image(CUT).with_suffix(".manifest.json").read_bytes()).promises
+    kept, broken = judge(promised, facts)
+    assert kept and not broken, "\n".join(map(str, broken))
+
+
+def test_a_clock_of_1970_is_set_forward_and_told_about(rack: Rack, agents_on: None) -> None:
+    """No certificate would be good in 1970; without a time server it goes on, and says what that may mean."""
+    facts = rack.machines[LATE].report(PATIENCE_S)
+    kernel = rack.asked(LATE, "journalctl", "-b", "-k", "--no-pager", "-g", "setting system clock to")
+    assert "1970-01-01T00:00" in kernel
+    assert facts["clock_ok"] == "yes" and facts["clock_synchronized"] == "no"
+    gate = rack.asked(LATE, "journalctl", "-b", "-u", "k3s-agent", "--no-pager")
+    assert "no time server has answered yet" in gate
+    assert facts["k3s.waits_for"] == "server"
+
+
+def test_another_clusters_server_is_refused_by_name(rack: Rack, strangers: Desk, agents_on: None) -> None:
+    """A machine in the middle: at the right address, with k3s, and not ours. The agent's token never goes there."""
+    rack.insert(SERVER, desk=strangers, called="stranger").switch_on()
+    said = rack.wait_for_status(CUT, lambda status: "refused" in status["reason"], PATIENCE_S)
+    assert said["state"] == "waiting" and said["waits_for"] == "server"
+    assert "https://10.77.0.1:6443 is refused: it is another cluster's" in said["reason"]
+    started = rack.asked(CUT, "journalctl", "-u", "k3s-agent", "--no-pager", "-o", "cat")
+    assert "refused" in started and "Starting" in started and "Started" not in started
+
+
+def test_all_are_ready_once_the_right_server_is_there(rack: Rack, chance: random.Random, agents_on: None) -> None:
+    """Its power is cut too while it founds the cluster; it founds it once."""
+    if "stranger" in rack.machines:
+        rack.machines["stranger"].switch_off()
+    server = rack.insert(SERVER)
+    server.switch_on()
+    cut_after(server, chance.uniform(*FIRST_BOOT_S))
+    server.switch_on()
+    rack.wait_until_ready(NODES, PATIENCE_S)
+    print(rack.kubectl.table())
+    assert rack.status(SERVER)["state"] == "founded"
+    assert {rack.status(node)["state"] for node in AGENTS} == {"joined"}
+
+
+def test_the_server_has_told_the_late_node_the_time(rack: Rack, agents_on: None) -> None:
+    """A rack without the internet, and a clock that stood still: its server has the time."""
+
+    def late_s() -> str:
+        off = abs(time.time() - float(rack.asked(LATE, "date", "+%s.%N")))
+        return "" if off < 5 else f"{LATE} is {off:.0f} s off"
+
+    rack.wait_until(f"the time on {LATE}", PATIENCE_S, late_s)
