@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from building import KEY, Done
 from lanes.racks import INVENTORY
 from rack import k3s_program
 from rack.desk import Desk
+from rack.network import Lan, NoNetwork
 
 Program = Callable[..., Done]
 
@@ -58,3 +59,13 @@ def rack_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk.draw()
     desk.build()
     return desk
+
+
+@pytest.fixture(scope="module")
+def lan() -> Iterator[Lan]:
+    """A network for guests, of one module's tests."""
+    try:
+        with Lan() as made:
+            yield made
+    except NoNetwork as error:
+        pytest.skip(str(error))

@@ -41,8 +41,8 @@ BAIT = "a text that this test alone knows"
 
 
 @pytest.fixture(scope="module")
-def rack(rack_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with Lan() as lan, Rack(rack_desk, lan, tmp_path_factory.mktemp("machines")) as made:
+def rack(rack_desk: Desk, lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    with Rack(rack_desk, lan, tmp_path_factory.mktemp("machines")) as made:
         yield made
 
 

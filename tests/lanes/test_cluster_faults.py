@@ -38,8 +38,8 @@ CUT, LATE = AGENTS
 
 
 @pytest.fixture(scope="module")
-def rack(rack_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with Lan() as lan, Rack(rack_desk, lan, tmp_path_factory.mktemp("bad-day")) as made:
+def rack(rack_desk: Desk, lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    with Rack(rack_desk, lan, tmp_path_factory.mktemp("bad-day")) as made:
         yield made
 
 

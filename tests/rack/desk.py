@@ -6,9 +6,9 @@ Used by `rack.running`, `rack.demo` and the lanes. It runs `imagesmith` as a pro
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Desk:
     k3s: K3sProgram | None = None
     shown: bool = False
     """Whether what imagesmith says goes to our own output, too."""
+    env: Mapping[str, str] | None = None
+    """Of imagesmith; else our own."""
     key: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,15 +54,18 @@ class Desk:
     def image(self, node: str) -> Path:
         return self.folder / "out" / node / f"{node}.img"
 
-    def imagesmith(self, *words: str) -> str:
-        """Run `imagesmith WORDS...` in the folder; what it answered. Raises CommandFailed."""
+    def imagesmith(self, *words: str, within: Callable[[Sequence[str]], list[str]] = list) -> str:
+        """Run `imagesmith WORDS...` in the folder; what it answered. Raises CommandFailed.
+
+        `within` makes a command line that runs in a network.
+        """
         typed = ("imagesmith", *words)
         if self.shown:
             print(f"$ {' '.join(typed)}", flush=True)
-        argv = [sys.executable, "-m", "imagesmith", *words]
+        argv = within([sys.executable, "-m", "imagesmith", *words])
         said = None if self.shown else subprocess.PIPE
         done = subprocess.run(
-            argv, cwd=self.folder, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=said,
+            argv, cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=said,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if done.returncode:

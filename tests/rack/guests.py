@@ -60,6 +60,11 @@ class Machine:
         self._running: contextlib.ExitStack | None = None
 
     @property
+    def is_on(self) -> bool:
+        """Whether it was switched on and has not gone down by itself."""
+        return self._running is not None and not self._ended.is_set()
+
+    @property
     def died(self) -> bool:
         """Whether it is switched on and went down by itself, or its kernel or first boot gave up."""
         return self._running is not None and (self._ended.is_set() or bool(self._console.disaster))

@@ -86,6 +86,10 @@ class Rack:
         assert done.returncode == 0, f"{node}: {shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def imagesmith(self, *words: str) -> str:
+        """`imagesmith WORDS...` at the desk, in the rack's network. Raises CommandFailed."""
+        return self.desk.imagesmith(*words, within=self.lan.within)
+
     def greeting(self, node: str, port: int) -> str:
         """The first line that a port says, as SSH-2.0-OpenSSH_10.0."""
         script = f"import socket; print(socket.create_connection(({self.addresses[node]!r}, {port}), 20).recv(255))"
