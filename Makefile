@@ -4,7 +4,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-IMAGESMITH := $(BIN)/imagesmith
 DEMO ?= out/demo
 
 .DEFAULT_GOAL := help
@@ -13,12 +12,8 @@ DEMO ?= out/demo
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: system $(VENV)/ready ## build and boot an x86 server and worker: no board, no vendor download
-	$(IMAGESMITH) --version
-	$(IMAGESMITH) build qemu-x86-server --no-cluster --output $(DEMO)
-	$(IMAGESMITH) build qemu-x86-worker --no-cluster --output $(DEMO)
-	$(IMAGESMITH) boot qemu-x86-server --output $(DEMO)
-	$(IMAGESMITH) boot qemu-x86-worker --output $(DEMO)
+demo: system $(VENV)/ready ## build a server and an agent, boot both, show the cluster: no board, no vendor download
+	PYTHONPATH=tests $(BIN)/python -m rack.demo $(DEMO)
 
 check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ set -eu
 packages="mmdebstrap mtools dosfstools fdisk gdisk gpg gpg-agent gpgv xz-utils zstd zip e2fsprogs qemu-system-x86
 qemu-system-arm qemu-utils qemu-user-static ovmf qemu-efi-aarch64 uidmap fuse3 libfuse3-3 libarchive13 util-linux
 shellcheck
-bmap-tools xorriso grub-common strace udev arch-test binfmt-support python3-venv openssh-client openssl dropbear-bin"
+bmap-tools xorriso grub-common strace udev arch-test binfmt-support python3-venv openssh-client openssl dropbear-bin iproute2"
 newer="e2fsprogs mmdebstrap qemu-system-x86 qemu-system-arm qemu-utils qemu-user-static"
 
 is_debian_12() { grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; }
