@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from bench import (
+    boot_rack,
     edit_base,
     flash_cards,
     flash_memory,
@@ -33,11 +34,12 @@ from bench.row import table
 CASES = {
     "xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows,
     "memory": flash_memory.rows, "update": update_all.rows, "plan": plan_rack.rows, "rack": rack_build.rows,
-    "identities": identities.rows,
+    "identities": identities.rows, "boot": boot_rack.rows,
 }  # fmt: skip
 
-_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack", "identities"}
-"""The cards have an image of their own, the rack three bases; an update, a plan and identities read none."""
+_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack", "identities", "boot"}
+"""The cards have an image of their own, the rack three bases; an update, a plan and identities read none, guests
+Debian's."""
 
 
 def main() -> int:
