@@ -54,7 +54,6 @@ def rack_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """An inventory with k3s and, made before any power-on: its images, kubeconfig and known_hosts."""
     folder = tmp_path_factory.mktemp("rack")
     k3s = k3s_program.chosen(folder)
-    print(f"this rack runs {k3s.words}")
     desk = Desk(folder / "desk", INVENTORY.replace("NAME", "rack"), k3s)
     desk.draw()
     desk.build()
@@ -69,3 +68,9 @@ def lan() -> Iterator[Lan]:
             yield made
     except NoNetwork as error:
         pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which k3s it was stands in every output."""
+    for words in sorted({program.words for program in k3s_program.used}):
+        terminalreporter.write_line(f"the clusters of these tests ran {words}", bold=True)

@@ -52,7 +52,6 @@ nodes:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     folder = tmp_path_factory.mktemp("rack-ha")
     k3s = k3s_program.chosen(folder)
-    print(f"this rack runs {k3s.words}")
     text = INVENTORY
     if k3s.real:
         text = "".join(line for line in text.splitlines(keepends=True) if "arm-1" not in line)

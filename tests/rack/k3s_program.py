@@ -32,8 +32,18 @@ class K3sProgram:
         return 2 * GiB if self.real else 0
 
 
+used: list[K3sProgram] = []
+"""Every program that was chosen in this process, for the words at its end."""
+
+
 def chosen(folder: Path) -> K3sProgram:
     """The program that IMAGESMITH_K3S names, else a stand-in made in `folder`."""
+    program = _chosen(folder)
+    used.append(program)
+    return program
+
+
+def _chosen(folder: Path) -> K3sProgram:
     named = os.environ.get(VARIABLE)
     if named:
         path = Path(named).resolve()
