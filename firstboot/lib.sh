@@ -50,16 +50,18 @@ number() {
 }
 
 # put_file PATH MODE TEXT: PATH holds the text and a newline, whole or not at all. Sets CHANGED=yes when it was different.
+# What is there already is not written again, so that a full disk is in nobody's way.
 put_file() {
-    mkdir -p "$(dirname "$1")"
-    printf '%s\n' "$3" >"$1.new"
-    chmod "$2" "$1.new"
-    if cmp -s "$1.new" "$1"; then
+    if printf '%s\n' "$3" | cmp -s - "$1"; then
         rm -f "$1.new"
         return
     fi
-    sync "$1.new"
-    mv -f "$1.new" "$1"
+    # One after the other by hand: where a caller asks whether it failed, the shell no longer stops at the first failure.
+    mkdir -p "$(dirname "$1")" || return 1
+    if ! printf '%s\n' "$3" >"$1.new" || ! chmod "$2" "$1.new" || ! sync "$1.new" || ! mv -f "$1.new" "$1"; then
+        rm -f "$1.new"
+        return 1
+    fi
     # shellcheck disable=SC2034 # read by the steps
     CHANGED=yes
 }

@@ -37,6 +37,7 @@ utc_now() {
 
 # tell STATE WAITS_FOR [REASON]: the status file says so, and the journal too; nothing is written when it says so already.
 # STATE: waiting (for what WAITS_FOR says), starting, founded, joined. `founded` and `joined` tell when it first was.
+# A disk that is full keeps k3s from nothing: it is what makes room again.
 tell() {
     reason=$(printf '%s' "${3:-}" | tr '\n\t' '  ')
     [ "$(told state) $(told waits_for) $(told reason)" != "$1 $2 $reason" ] || return 0
@@ -52,7 +53,7 @@ reason=$reason
 since=$(utc_now)
 founded=$founded
 joined=$joined
-server=$(start_server)"
+server=$(start_server)" || say "$STATUS can't be written"
     say "$1${reason:+: $reason}"
 }
 
@@ -129,9 +130,11 @@ meet() {
     fi
 }
 
-# first_server URL...: the first that answers and is ours; else it fails and says why none is.
+# first_server URL...: the first that answers and is ours; else it says why none is, and fails: with 2 where one shows
+# our certificates without proof. That may be ours all the same, by a clock that is wrong here or there.
 first_server() {
     why=
+    failure=1
     for url in "$@"; do
         case $(meet "$url") in
         ours)
@@ -140,11 +143,14 @@ first_server() {
             ;;
         silent) why="$why; $url does not answer" ;;
         other) why="$why; $url is refused: it is another cluster's, or stands between this node and its own" ;;
-        untrue) why="$why; $url is refused: it shows this cluster's certificates and can't prove that they are its own" ;;
+        untrue)
+            why="$why; $url is refused: it shows this cluster's certificates and can't prove that they are its own"
+            failure=2
+            ;;
         esac
     done
     printf '%s\n' "${why#; }"
-    return 1
+    return "$failure"
 }
 
 # config_digest: of all that k3s reads when it starts, and of its unit. Tokens are in it: the file that keeps it is 0600.

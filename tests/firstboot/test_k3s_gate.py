@@ -347,6 +347,24 @@ def test_a_server_with_its_datastore_waits_for_nobody(ready: NodeFolder) -> None
     assert ready.run("k3s-gate").returncode == 0
 
 
+@pytest.mark.parametrize(("servers", "waited"), [("https://192.168.7.1:6443", True), ("", False)])
+def test_one_of_several_founds_only_when_it_can_ask_the_others(node: NodeFolder, servers: str, waited: bool) -> None:
+    clustered(node, CLUSTER_SERVERS=servers)
+    for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
+        if path.name not in ("openssl", "curl") and not (node.bin / path.name).exists():
+            (node.bin / path.name).symlink_to(path)
+    node.environment["PATH"] = str(node.bin)
+    with running(node) as gate:
+        comes(lambda: "neither openssl nor curl" in told(node, "reason") if waited else gate.poll() == 0)
+
+
+def test_a_disk_without_room_does_not_keep_k3s_away(ready: NodeFolder) -> None:
+    (ready.root / "var/lib/imagesmith/cluster/status.new").mkdir(parents=True)
+    done = ready.run("k3s-gate")
+    assert done.returncode == 0
+    assert "can't be written" in done.stdout
+
+
 def test_settings_of_the_cluster_are_data(ready: NodeFolder) -> None:
     ready.write(CLUSTER_CONF, ready.read(CLUSTER_CONF) + "CLUSTER_ADDRESS='$(touch $ROOT/run-it)'\n")
     waits(ready)

@@ -110,6 +110,40 @@ def test_a_founder_that_once_joined_does_not_found_without_authorities(node: Nod
     assert decided(node) == {"server": url}
 
 
+def test_who_had_decided_to_join_founds_no_more(node: NodeFolder, tmp_path: Path) -> None:
+    # The power went after the decision was on the disk, and came back while nobody answers.
+    port = silent_port()
+    ours(node, f"https://127.0.0.1:{port}", CLUSTER_DATASTORE="etcd")
+    node.write(START, f'server: "https://127.0.0.1:{port}"\n')
+    process = subprocess.Popen([node.library / "k3s-start"], env=node.environment, stdout=subprocess.DEVNULL)
+    while told(node, "waits_for") != "server":
+        assert process.poll() is None
+    with serving(tmp_path / "tls", authority(), port=port) as url:
+        assert process.wait(20) == 0
+    assert decided(node) == {"server": url}
+
+
+def test_nothing_is_founded_beside_who_shows_our_certificates_without_proof(node: NodeFolder, tmp_path: Path) -> None:
+    port = silent_port()
+    with serving(tmp_path / "false", authority(1), shown=authority(), port=port) as url:
+        ours(node, url, CLUSTER_DATASTORE="etcd")
+        process = subprocess.Popen([node.library / "k3s-start"], env=node.environment, stdout=subprocess.DEVNULL)
+        while told(node, "waits_for") != "server":
+            assert process.poll() is None
+        assert "can't prove" in told(node, "reason")
+    with serving(tmp_path / "true", authority(), port=port) as url:
+        assert process.wait(20) == 0
+    assert decided(node) == {"server": url}
+
+
+def test_what_is_written_already_needs_no_room(node: NodeFolder) -> None:
+    start(ours(node, f"https://127.0.0.1:{silent_port()}", CLUSTER_DATASTORE="etcd"))
+    for path in (START, "var/lib/imagesmith/cluster/started"):
+        (node.root / f"{path}.new").symlink_to("/dev/full")
+    start(node)
+    assert decided(node) == {"cluster-init": True}
+
+
 def test_a_lone_founder_without_authorities_says_so_and_starts_nothing(node: NodeFolder) -> None:
     ours(node)
     subprocess.run(["rm", "-r", node.root / TLS], check=True)
