@@ -15,20 +15,22 @@ PRIVATE: tuple[Range, ...] = tuple(
 """Where a node with an address from DHCP may be: on no network that the internet reaches (RFC 1918, 4193, 4291)."""
 
 
+_RESERVED = {4: 24, 6: 64}
+"""The prefix of the network that a reserved address is taken to be in: only DHCP knows it; these are usual."""
+
+
 def nodes(part: Part) -> tuple[Range, ...]:
     """The networks of the nodes' addresses; and every private one where a node's address is not known, or where the
-    cluster speaks over an interface that is named, which need not be the one with that address."""
-    cluster = part.cluster
-    known = [_network(node) for node in cluster.nodes if address(node)]
-    everywhere = cluster.network.interface or any(not address(node) for node in cluster.nodes)
-    return _joined((*known, *PRIVATE) if everywhere else known)
+    cluster speaks over an interface that is named, which need not be the one with that address.
+
+    Networks, not addresses: a node that is added later speaks to those that were built before it.
+    """
+    return _spoken_from(part, part.cluster.nodes)
 
 
 def servers(part: Part) -> tuple[Range, ...]:
-    """The servers' addresses alone, under the same conditions; else as of all nodes."""
-    if part.cluster.network.interface or any(not address(node) for node in part.servers):
-        return nodes(part)
-    return _joined(ip_network(address(node)) for node in part.servers)
+    """The networks of the servers' addresses, in the same way."""
+    return _spoken_from(part, part.servers)
 
 
 def address(node: Node) -> str:
@@ -37,9 +39,20 @@ def address(node: Node) -> str:
     return str(ip_interface(network.address or network.reserved).ip) if network.address or network.reserved else ""
 
 
+def _spoken_from(part: Part, who: Iterable[Node]) -> tuple[Range, ...]:
+    who = tuple(who)
+    known = [_network(node) for node in who if address(node)]
+    if part.cluster.network.interface or len(known) < len(who):
+        # Whoever's address is known is on its own network, private or not.
+        return _joined((*(_network(node) for node in part.cluster.nodes if address(node)), *PRIVATE))
+    return _joined(known)
+
+
 def _network(node: Node) -> Range:
-    """A reserved address stands for itself: how long its prefix is, only DHCP knows."""
-    return ip_interface(node.network.address).network if node.network.address else ip_network(address(node))
+    if node.network.address:
+        return ip_interface(node.network.address).network
+    own = ip_interface(node.network.reserved)
+    return ip_interface(f"{own.ip}/{_RESERVED[own.version]}").network
 
 
 def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

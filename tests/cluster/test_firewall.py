@@ -46,8 +46,12 @@ def test_etcd_is_for_servers_alone_and_only_where_it_is() -> None:
     assert "2379" not in firewall.ruleset(part())
 
 
-def test_etcds_peers_are_known_by_their_addresses() -> None:
-    assert "ip saddr { 192.168.7.1/32, 192.168.7.2/31 } jump servers" in firewall.ruleset(part("head-2", HA))
+def test_etcds_peers_are_known_by_their_networks_so_that_a_server_can_be_added() -> None:
+    apart = replace(HA.nodes[-1], network=Network("10.9.0.7/16"))
+    cluster = replace(HA, nodes=(*HA.nodes[:-1], apart))
+    text = firewall.ruleset(part("head-2", cluster))
+    assert "ip saddr { 192.168.7.0/24 } jump servers" in text
+    assert "ip saddr { 10.9.0.0/16, 192.168.7.0/24 } jump nodes" in text
 
 
 @pytest.mark.parametrize(
@@ -80,10 +84,17 @@ def test_where_addresses_are_from_dhcp_every_private_network_is_the_nodes() -> N
     assert "ip6 saddr { fc00::/7, fe80::/10 } jump nodes" in text
 
 
-def test_an_address_that_is_reserved_is_a_nodes() -> None:
-    reserved = Network(mac="52:54:00:12:34:56", reserved="10.1.2.3")
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("10.1.2.3", "ip saddr { 10.1.2.0/24, 192.168.7.0/24 } jump nodes"),
+        ("fd00:1::3", "ip6 saddr { fd00:1::/64 } jump nodes"),
+    ],
+)
+def test_an_address_that_is_reserved_stands_for_its_network(address: str, rule: str) -> None:
+    reserved = Network(mac="52:54:00:12:34:56", reserved=address)
     cluster = replace(RACK, nodes=(RACK.nodes[0], replace(RACK.nodes[1], network=reserved)))
-    assert "ip saddr { 10.1.2.3/32, 192.168.7.0/24 } jump nodes" in firewall.ruleset(part("head", cluster))
+    assert rule in firewall.ruleset(part("head", cluster))
 
 
 def test_an_interface_by_name_may_be_on_another_network() -> None:
@@ -213,18 +224,16 @@ def test_what_is_open_to_anyone_is_reached_from_anywhere(behind: Machines) -> No
 
 @pytest.mark.root
 def test_what_is_between_nodes_is_reached_from_their_network_alone(behind: Machines) -> None:
-    knocks = (("tcp", 10250), ("udp", 8472), ("udp", 123))
+    knocks = (("tcp", 10250), ("udp", 8472), ("udp", 123), ("tcp", 2379))
     near = behind.reaches(behind.computer, *((kind, NEAR, NODE, port) for kind, port in knocks))
     far = behind.reaches(behind.computer, *((kind, FAR, NODE_FROM_FAR, port) for kind, port in knocks))
-    assert (near, far) == ([True] * 3, [False] * 3)
+    assert (near, far) == ([True] * 4, [False] * 4)
 
 
 @pytest.mark.root
 def test_all_else_is_dropped(behind: Machines) -> None:
-    found = behind.reaches(
-        behind.computer, ("tcp", NEAR, NODE, 9100), ("udp", NEAR, NODE, 9999), ("tcp", NEAR, NODE, 2379)
-    )
-    assert found == [False] * 3
+    found = behind.reaches(behind.computer, ("tcp", NEAR, NODE, 9100), ("udp", NEAR, NODE, 9999))
+    assert found == [False] * 2
 
 
 @pytest.mark.root
