@@ -51,6 +51,17 @@ def cautions(part: Part, board: Board) -> tuple[str, ...]:
             "etcd on an SD card: it waits for the card after every change, so a slow card stops the cluster, and any "
             f"wears out; start this {board.title} from an SSD, or keep the data in sqlite on one server with a disk"
         )
+    if part.duty == "founder" and part.sealed and part.sealed.founded:
+        found.append(
+            f"this starts the cluster anew, with nothing in it: it was founded before {part.sealed.founded}, and all "
+            "that it knows is on the card of its only server"
+        )
+    mirrored = k3s and any(registry.endpoints for registry in k3s.registries)
+    if part.duty != "agent" and k3s and k3s.airgap and part.cluster.network.vip and not mirrored:
+        found.append(
+            "the VIP's own image, kube-vip, is not among those that airgap brings, and no registry has endpoints to "
+            "get it from: without internet nobody holds the VIP"
+        )
     return tuple(found)
 
 

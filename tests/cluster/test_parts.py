@@ -13,6 +13,7 @@ from imagesmith.secret import SecretRef
 
 _REF = SecretRef("vault:x")
 SEALED = SealedCluster("0" * 64, {}, {}, _REF, _REF, {})
+FOUNDED = replace(SEALED, founded="2026-11-23T11:44:00Z")
 
 
 def part(text: str, name: str, sealed: SealedCluster | None = SEALED) -> Part:
@@ -88,3 +89,20 @@ def test_sqlite_on_a_card_is_not() -> None:
 def test_a_plan_without_secrets_says_that_it_has_no_k3s() -> None:
     (told,) = boards_cautions(part(ONE, "d", None))
     assert "nothing of k3s is in this plan" in told
+
+
+def test_an_image_that_founds_a_founded_cluster_anew_says_so() -> None:
+    (told,) = boards_cautions(part(ONE, "a", FOUNDED))
+    assert "anew, with nothing in it" in told and "2026-11-23T11:44:00Z" in told
+    assert boards_cautions(part(ONE, "a", SEALED)) == ()
+    assert boards_cautions(part(RACK, "a", FOUNDED)) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "minded"),
+    [("airgap: true", True), ("airgap: true\n  registries: {ghcr.io: {endpoints: ['https://nas:5000']}}", False)],
+)
+def test_a_vip_whose_image_nobody_brings_is_to_be_minded(said: str, minded: bool) -> None:
+    text = changed(RACK, ("version: v1.36.3+k3s1", f"version: v1.36.3+k3s1\n  {said}"))
+    assert any("kube-vip" in one for one in boards_cautions(part(text, "a"))) == minded
+    assert boards_cautions(part(text, "d")) == ()
