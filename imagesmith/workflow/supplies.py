@@ -17,6 +17,7 @@ from imagesmith.cluster import contents
 from imagesmith.cluster.config import registry_ca
 from imagesmith.errors import UsageError
 from imagesmith.families import INSTALLERS
+from imagesmith.formats.elf import ELF, HEAD, architecture_of, is_program
 from imagesmith.model import Architecture, Base, DebianSource, FileSource, HttpSource, K3s, Part, ReleaseSource, Supply
 from imagesmith.planning.fetched import PACKAGES
 from imagesmith.profile.release import load_release
@@ -153,7 +154,22 @@ def _program(part: Part, found: Wanted) -> Fetched:
     if k3s is None or architecture not in k3s.files:
         return NOTHING
     path = _beside(part, k3s.files[architecture])
+    _check_program(path, architecture, part.cluster.path)
     return Fetched((_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755, "file"),))
+
+
+def _check_program(path: Path, architecture: Architecture, inventory: str) -> None:
+    """Raises UsageError for what the nodes could not start, as another architecture's program, or a page of the web."""
+    if not path.is_file():
+        return  # `_local` says so
+    with failures(path, "reading"), path.open("rb") as stream:
+        head = stream.read(HEAD)
+    # A script names no processor.
+    is_other = head.startswith(ELF) and architecture_of(head) != architecture
+    if is_other or not is_program(head):
+        what = f"a program for {architecture_of(head) or 'another processor'}" if is_other else "no program"
+        hint = f"give k3s for {architecture} there, as it was released, or another path: `k3s: file:` in {inventory}"
+        raise UsageError(f"it is {what}, and stands there for {architecture}", where=str(path.absolute()), hint=hint)
 
 
 def _registry_cas(part: Part) -> Fetched:
@@ -215,8 +231,8 @@ def _local(path: Path, name: str, target: str, mode: int, key: str) -> Supply:
     """A file of this machine, digested now; `key` names it in the inventory. Raises UsageError where there is none,
     IOFailed."""
     if not path.is_file():
-        hint = f"correct the path in the inventory: k3s: ... {key}:"
-        raise UsageError("there is no such file", where=str(path), hint=hint)
+        hint = f"put it there, or correct the path behind `{key}:` in the inventory's k3s"
+        raise UsageError("there is no such file", where=str(path.absolute()), hint=hint)
     with failures(path, "reading"):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.events import Listener, unheard
+from imagesmith.formats.elf import HEAD, architecture_of
 from imagesmith.model import Architecture
 from imagesmith.planning.health import KubeNode
 from imagesmith.planning.life import RESTART, Run
@@ -21,9 +22,6 @@ from imagesmith.remote.session import Session
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, architectures, asked_cluster, each, reached
 from imagesmith.workflow.status import facts_of
-
-_ELF_MACHINES = {0x3E: "amd64", 0xB7: "arm64"}
-
 
 Given = tuple[str, Path]
 """A program, and the architecture that it is for; empty = its header says."""
@@ -89,9 +87,9 @@ def _programs(files: Sequence[Given]) -> dict[str, tuple[Program, Path]]:
     found: dict[str, tuple[Program, Path]] = {}
     for said, path in files:
         if not path.is_file():
-            raise UsageError("there is no such file", where=str(path))
+            raise UsageError("there is no such file", where=str(path), hint="correct the path behind --file")
         with path.open("rb") as stream:
-            kind = said or _architecture(stream.read(20))
+            kind = said or architecture_of(stream.read(HEAD)) or ""
         if not kind:
             hint = f"give k3s as it was released; if you know what it is for: --file amd64={path}"
             raise UsageError("it is no program for amd64 or arm64", where=str(path), hint=hint)
@@ -104,13 +102,6 @@ def _programs(files: Sequence[Given]) -> dict[str, tuple[Program, Path]]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _architecture(head: bytes) -> str:
-    """What an ELF program runs on; empty for what is none."""
-    if head[:4] != b"\x7fELF":
-        return ""
-    return _ELF_MACHINES.get(int.from_bytes(head[18:20], "little"), "")
 
 
 def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Mapping[str, KubeNode]) -> Running:

@@ -23,7 +23,7 @@ from imagesmith.workflow.planned import plan
 from imagesmith.workflow.supplies import NOTHING, PROGRAM, Fetched, fetched_for
 from imagesmith.workflow.target import Wanted, resolve
 
-PROGRAM_BYTES = b"\x7fELF" + noise(3 * MiB, 8)
+PROGRAM_BYTES = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + noise(3 * MiB, 8)
 LOCK = Path("imagesmith.lock")
 
 
@@ -86,6 +86,28 @@ def test_a_file_that_is_not_there_is_told_with_its_path(shop: Workshop, found: W
     assert failure.value.where == str(shop.folder / "away")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (PROGRAM_BYTES.replace(b"\xb7", b"\x3e", 1), "a program for amd64, and stands there for arm64"),
+        (b"<!DOCTYPE html>\n<html>Not Found</html>", "no program, and stands there for arm64"),
+        (b"", "no program"),
+    ],
+)
+def test_a_file_that_no_such_node_could_start_is_refused(
+    shop: Workshop, found: Wanted, given: bytes, told: str
+) -> None:
+    (shop.folder / "k3s-own").write_bytes(given)
+    with pytest.raises(UsageError, match=told) as failure:
+        supplied(shop, found)
+    assert failure.value.where == str(shop.folder / "k3s-own") and "give k3s for arm64" in failure.value.hint
+
+
+def test_a_script_is_taken_for_every_processor(shop: Workshop, found: Wanted) -> None:
+    (shop.folder / "k3s-own").write_bytes(b"#!/bin/sh\n")
+    assert [one.path for one in supplied(shop, found)] == [PROGRAM]
+
+
 def test_a_node_of_no_cluster_has_nothing(found: Wanted) -> None:
     assert fetched_for(found, None, found.base, LOCK, NO_LOCK) == NOTHING
 
@@ -107,7 +129,7 @@ def test_it_is_put_whole_with_its_mode_and_told_in_the_manifest(shop: Workshop, 
 
 
 def test_a_root_without_room_for_it_is_grown(shop: Workshop, found: Wanted) -> None:
-    large = noise(40 * MiB, 9)
+    large = PROGRAM_BYTES + noise(40 * MiB, 9)
     (shop.folder / "k3s-own").write_bytes(large)
     supplies = supplied(shop, found)
     disk = made(replace(plan(found, LOCK), supplies=supplies), shop)

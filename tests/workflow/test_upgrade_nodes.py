@@ -10,7 +10,7 @@ from remote.machines import SSHD, program_text
 from remote.racks import Running, running_rack
 
 from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
-from imagesmith.workflow.upgrade import Upgraded, _architecture, upgrade_nodes
+from imagesmith.workflow.upgrade import Upgraded, upgrade_nodes
 
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
 OLD, NEW = "v1.36.3+k3s1", "v1.37.1+k3s1"
@@ -118,10 +118,3 @@ def test_a_file_that_is_no_program_is_refused(rack: Running, tmp_path: Path) -> 
     (tmp_path / "page.html").write_text("<html>404")
     with pytest.raises(UsageError, match="no program for amd64 or arm64"):
         upgrade_nodes(rack.rack, NEW, [("", tmp_path / "page.html")], rack.agree())
-
-
-def test_the_header_of_a_program_says_what_it_is_for(tmp_path: Path) -> None:
-    header = bytearray(b"\x7fELF" + bytes(16))
-    for code, kind in ((0x3E, "amd64"), (0xB7, "arm64"), (0xF3, "")):
-        header[18] = code
-        assert _architecture(bytes(header)) == kind
