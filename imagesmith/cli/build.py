@@ -30,7 +30,7 @@ from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
 from imagesmith.workflow.resolving import resolve
-from imagesmith.workflow.sealed import has_k3s, vault_of
+from imagesmith.workflow.sealed import has_k3s, require_vault, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 from imagesmith.workflow.vault import Opening, draw_missing, names_for
@@ -103,7 +103,8 @@ def build_command(
     """Make the image of TARGET: a node of the inventory, a profile's name, or a
     profile's file.
 
-    Needs no root and mounts nothing. The same inputs give the same bytes.
+    Needs no root and mounts nothing. The same inputs give the same bytes. For
+    nodes of a k3s cluster there must be a vault: imagesmith vault create.
 
     \b
     Examples:
@@ -115,6 +116,8 @@ def build_command(
         raise UsageError("give one TARGET, or --all for every node of the inventory", hint="see imagesmith build -h")
     choice = replace(choice, vault=vault)
     targets = all_wanted(choice) if everything else (wanted(choice),)
+    for one in targets:  # before any passphrase is asked for, or byte fetched
+        require_vault(one.cluster, vault_of(choice))
     options = BuildOptions(output, compress, source_date_epoch())
     listener, images = listener_for(ctx), list[Image]()
     plans = _plans(choice, targets, options.epoch)

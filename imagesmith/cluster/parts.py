@@ -44,7 +44,10 @@ def cautions(part: Part, board: Board) -> tuple[str, ...]:
     """What is to be minded of a node's part on its board; `plan` and `build` say it, and go on."""
     found = []
     if part.sealed is None:
-        found.append("nothing of k3s is in this plan: the cluster's secrets are not drawn yet; imagesmith vault create")
+        found.append(
+            "nothing of k3s is in this plan: the cluster's secrets are not drawn yet. The build draws them into the "
+            "vault; where there is none: imagesmith vault create"
+        )
     k3s = part.cluster.k3s
     if part.duty != "agent" and k3s and k3s.datastore == "etcd" and board.storage == "card":
         found.append(

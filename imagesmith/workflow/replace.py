@@ -14,7 +14,7 @@ from imagesmith.vault.names import OLD, node_password_name
 from imagesmith.vault.store import now
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, ask_cluster, reached
-from imagesmith.workflow.sealed import has_k3s
+from imagesmith.workflow.sealed import has_k3s, require_vault
 from imagesmith.workflow.vault import draw_missing, forget_founded, names_for, record_founded
 
 
@@ -42,9 +42,10 @@ def replace(
 def add(of: Rack, name: str, listener: Listener = unheard) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Draw what a node of the inventory lacks in the vault; the names of that, and what is left to a person.
 
-    Raises UsageError where the cluster has it already.
+    Raises UsageError where the cluster has it already, or its k3s cluster has no vault.
     """
     node = of.node(name).name
+    require_vault(of.cluster, of.vault)
     drawn = draw_missing(of.vault, names_for([node], cluster=has_k3s(of.cluster))) if of.vault else ()
     with reached(of) as nodes:
         told = ask_cluster(nodes, [server for server in of.servers if server != node])

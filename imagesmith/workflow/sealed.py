@@ -8,11 +8,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from imagesmith.cluster import access
-from imagesmith.errors import ContentMalformed
+from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.index import INDEX, Entry, read_index
@@ -121,6 +122,20 @@ def not_drawn(vault: Path, nodes: Iterable[str]) -> tuple[str, ...]:
     """The nodes that lack something of their own in the vault; `build` and `known-hosts` draw it."""
     kept: Mapping[str, Entry] = read_index(vault).secrets
     return tuple(node for node in nodes if missing(kept, of_node(node)))
+
+
+def require_vault(cluster: Cluster | None, vault: Path | None) -> None:
+    """Before an image for a k3s cluster is made: without the cluster's secrets its node could never join.
+
+    Raises UsageError.
+    """
+    if vault is None and cluster is not None and has_k3s(cluster):
+        own = Path(cluster.path)
+        given = "" if own == DEFAULT_INVENTORY else f" --cluster {shlex.quote(str(own))}"
+        raise UsageError(
+            "its nodes are to be a k3s cluster, and there is no vault yet for the keys that make them one",
+            where=cluster.path, hint=f"imagesmith vault create{given}",
+        )  # fmt: skip
 
 
 def has_k3s(cluster: Cluster | None) -> bool:

@@ -15,14 +15,39 @@ nodes:
 
 
 def test_etcd_on_a_card_is_warned_of(shop: Workshop) -> None:
-    (shop.folder / "k3s").write_bytes(b"a program")
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
     shop.inventory(INVENTORY.replace("DATASTORE", "etcd"))
+    shop.run("vault", "create", "--plain")
     done = shop.run("build", "mine", "--cluster", "cluster.yaml", "--ssh-key", "key.pub")
     assert "warning: mine: etcd on an SD card" in done.err
 
 
 def test_sqlite_on_a_card_is_not(shop: Workshop) -> None:
-    (shop.folder / "k3s").write_bytes(b"a program")
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
     shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
+    shop.run("vault", "create", "--plain")
     done = shop.run("build", "mine", "--cluster", "cluster.yaml", "--ssh-key", "key.pub")
     assert "builds on" in done.err and "SD card" not in done.err
+
+
+def test_without_a_vault_it_says_how_there_is_one_before_it_fetches_anything(shop: Workshop) -> None:
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
+    shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
+    done = shop.run("build", "mine", "--ssh-key", "key.pub")
+    assert done.code == 2 and "there is no vault yet" in done.err and "imagesmith vault create" in done.err
+    assert "builds on" not in done.err and not (shop.folder / "out").exists()
+
+
+def test_so_is_it_for_all_nodes_of_an_inventory_elsewhere(shop: Workshop) -> None:
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
+    shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
+    (shop.folder / "cluster.yaml").rename(shop.folder / "rack.yaml")
+    done = shop.run("build", "--all", "--cluster", "rack.yaml")
+    assert done.code == 2 and "imagesmith vault create --cluster rack.yaml" in done.err
+
+
+def test_a_plan_needs_no_vault_and_says_what_is_not_in_it(shop: Workshop) -> None:
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
+    shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
+    done = shop.run("plan", "mine", "--ssh-key", "key.pub")
+    assert done.code == 0 and "secrets are not drawn yet" in done.out
