@@ -93,7 +93,7 @@ def of_vault(command: Command) -> Command:
         if vault is None and inventory is None:
             raise UsageError(
                 "there is no inventory here, and so no vault beside it",
-                hint="give one: --cluster FILE, or a vault of its own: --vault DIR",
+                hint="imagesmith init writes one; one elsewhere: --cluster FILE, or its vault: --vault DIR",
             )
         folder = vault or beside(cluster or DEFAULT_INVENTORY)
         return command(folder=folder, cluster=inventory, **others)

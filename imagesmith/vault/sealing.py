@@ -96,7 +96,7 @@ def unseal_by_passphrase(data: bytes, passphrase: Secret, where: str) -> Secret:
         return Secret(by_passphrase.decrypt(data, _text(passphrase)))
     except pyrage.DecryptError as error:
         if "Decryption failed" in str(error):
-            raise VaultLocked("the passphrase is wrong", where=where, hint="type it again") from None
+            raise VaultLocked("the passphrase is wrong", where=where, hint="run the command again") from None
         raise ContentMalformed(f"the sealed key is damaged or cut off ({error})", where=where, hint=_RESTORE) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from imagesmith.errors import DigestMismatch, ImagesmithError
+from imagesmith.errors import DigestMismatch, ImagesmithError, SourceUnreachable
 from imagesmith.events import Listener, StepFinished, StepStarted, unheard
 from imagesmith.model import Base, BuildPlan, DebianSource, FileSource, HttpSource, ObtainedBase, Part
 from imagesmith.sources import lock, release
@@ -45,7 +45,11 @@ def resolve(
         if part is None:
             continue
         try:
-            _resolve_release(part, build_plan, lock_path, asking, listener, chosen)
+            try:
+                _resolve_release(part, build_plan, lock_path, asking, listener, chosen)
+            except SourceUnreachable as error:
+                error.hint += f". Without a network: k3s from a file, `k3s: file:` in {part.cluster.path}"
+                raise
             _resolve_packages(part, build_plan, lock_path, bases, listener, chosen)
         except ImagesmithError as error:
             raise error.within(f"while looking up what {build_plan.name} needs") from error
