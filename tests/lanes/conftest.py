@@ -61,10 +61,10 @@ def rack_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 @pytest.fixture(scope="module")
-def lan() -> Iterator[Lan]:
-    """A network for guests, of one module's tests."""
+def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
+    """A network for guests, of one module's tests; without a time server where the module has TELLS_TIME = False."""
     try:
-        with Lan() as made:
+        with Lan(tells_time=getattr(request.module, "TELLS_TIME", True)) as made:
             yield made
     except NoNetwork as error:
         pytest.skip(str(error))

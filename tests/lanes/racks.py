@@ -28,6 +28,7 @@ defaults:
   ssh_keys: [KEY]
   gateway: 10.77.0.254
   nameservers: [10.77.0.254]
+  time_servers: [10.77.0.254]
   # Other languages are made at the first boot, which takes an emulated processor long.
   locale: C.UTF-8
 nodes:

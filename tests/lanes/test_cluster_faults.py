@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.xdist_group("rack"),
 ]
 
+TELLS_TIME = False
 SEED = int(os.environ.get("IMAGESMITH_SEED") or time.time())
 FIRST_BOOT_S = (12.0, 90.0)
 """Between the kernel's first line and the last of the first boot's steps, in processor time."""

@@ -39,6 +39,7 @@ defaults:
   sudo_nopasswd: true
   gateway: 10.77.0.254
   nameservers: [10.77.0.254]
+  time_servers: [10.77.0.254]
   locale: C.UTF-8
 nodes:
   - {name: ha-1, profile: qemu-x86-server, address: 10.77.0.11/24}

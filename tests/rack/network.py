@@ -27,10 +27,13 @@ class NoNetwork(Exception):
 
 
 class Lan:
-    """A running network, as a context manager. Guests plug in at `socket`; `within` makes a command that is in it."""
+    """A running network, as a context manager. Guests plug in at `socket`; `within` makes a command that is in it.
 
-    def __init__(self, address: str = f"{GATEWAY}/24") -> None:
-        self._address = address
+    `tells_time`: whether our address answers who asks for the time.
+    """
+
+    def __init__(self, address: str = f"{GATEWAY}/24", *, tells_time: bool = True) -> None:
+        self._words = [address, *(["time"] if tells_time else [])]
         self._rootless = os.geteuid() != 0
 
     def __enter__(self) -> Self:
@@ -39,7 +42,7 @@ class Lan:
         self.socket = self._folder / "switch"
         unshare = ["unshare", "--net", *(["--map-root-user"] if self._rootless else []), "--"]
         self._relay = subprocess.Popen(
-            [*unshare, sys.executable, "-I", str(_RELAY), str(self.socket), self._address],
+            [*unshare, sys.executable, "-I", str(_RELAY), str(self.socket), *self._words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         if not self._answered():

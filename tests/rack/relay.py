@@ -1,8 +1,9 @@
 """An Ethernet switch as a process: guests' `-netdev stream` sockets and one TAP device, joined.
 
-Started by `rack.network` in a network namespace of its own (`python relay.py SOCKET ADDRESS/PREFIX`). It makes the TAP
-device, gives it the address, listens on SOCKET, says `ready` and carries frames until its standard input ends: so it
-goes with whoever started it, however that ended, and the namespace, the device and SOCKET's folder go with it.
+Started by `rack.network` in a network namespace of its own (`python relay.py SOCKET ADDRESS/PREFIX [time]`). It makes
+the TAP device, gives it the address, listens on SOCKET, says `ready` and carries frames until its standard input ends:
+so it goes with whoever started it, however that ended, and the namespace, the device and SOCKET's folder go with it.
+With `time` it tells the time at its address (NTP), as many a router does.
 
 QEMU sends a frame as its length, four bytes, the highest first, and then itself (`net/stream.c`). A stream joins two
 ends only, which is why there must be something in the middle.
@@ -18,6 +19,8 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,7 @@ LONGEST = 65536 + 64
 QUEUED = 8 * 1024 * 1024
 """Bytes that wait for a guest which does not read; what comes after them is dropped, as a switch does."""
 
+_SINCE_1900 = 2_208_988_800
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
@@ -207,11 +211,26 @@ def make_tap(address: str) -> int:
     return tap
 
 
-def main(path: str, address: str) -> None:
+def tell_time(address: str) -> None:
+    """Answer everybody who asks for the time; started as a thread, never returns. Source: RFC 4330, section 4."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        door.bind((address, 123))
+        while True:
+            asked, who = door.recvfrom(512)
+            if len(asked) >= 48:
+                now = struct.pack(">Q", int((time.time() + _SINCE_1900) * (1 << 32)))
+                # Version as asked, mode 4 (server); stratum 1, poll 4, precision 2^-20; no delay, no dispersion.
+                head = struct.pack(">BBbb2I4s", asked[0] & 0x38 | 4, 1, 4, -20, 0, 0, b"RACK")
+                door.sendto(head + now + asked[40:48] + now + now, who)
+
+
+def main(path: str, address: str, also: str = "") -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
         listener.listen(16)
         tap = make_tap(address)
+        if also == "time":
+            threading.Thread(target=tell_time, args=(address.split("/")[0],), daemon=True).start()
         print("ready", flush=True)
         try:
             Relay(listener, tap, sys.stdin.fileno()).run()

@@ -161,6 +161,22 @@ def test_commands_within_see_no_other_network(lan: Lan) -> None:
     assert [line.split(": ")[1] for line in shown.splitlines()] == ["lo", DEVICE]
 
 
+def test_it_tells_the_time(lan: Lan) -> None:
+    """Asked as an NTP client does; what it says is the time that this machine has."""
+    ask = """
+        import socket, struct
+        door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        door.settimeout(5)
+        door.sendto(b"\\x23" + bytes(39) + b"nonce-01", ("10.77.0.254", 123))
+        answer = door.recv(512)
+        assert answer[0] & 0x07 == 4 and answer[24:32] == b"nonce-01" and len(answer) == 48, answer
+        print(struct.unpack(">Q", answer[40:48])[0] / 2**32 - 2208988800)
+    """
+    argv = lan.within([sys.executable, "-c", textwrap.dedent(ask)])
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert abs(float(said) - time.time()) < 5
+
+
 def test_nothing_stays_after_the_end(lan: Lan) -> None:
     pid, folder = lan.pid, lan.socket.parent
     lan.__exit__(None, None, None)
