@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -345,6 +346,16 @@ def test_a_server_with_its_datastore_waits_for_nobody(ready: NodeFolder) -> None
     clustered(ready, CLUSTER_DUTY="server", CLUSTER_CA_HASH=HASH, CLUSTER_SERVERS=servers)
     (ready.root / "var/lib/rancher/k3s/server/db").mkdir(parents=True)
     assert ready.run("k3s-gate").returncode == 0
+
+
+def test_an_agent_goes_to_a_server_that_k3s_heard_of_since(ready: NodeFolder, tmp_path: Path) -> None:
+    gone = f"https://127.0.0.1:{silent_port()}"
+    clustered(ready, CLUSTER_DUTY="agent", CLUSTER_CA_HASH=HASH, CLUSTER_SERVERS=gone)
+    with serving(tmp_path / "tls", authority()) as url:
+        noted = {"ServerURL": gone, "ServerAddresses": [gone[8:], url[8:]]}
+        ready.write("var/lib/rancher/k3s/agent/etc/k3s-agent-load-balancer.json", json.dumps(noted))
+        assert ready.run("k3s-gate").returncode == 0
+    assert ready.read("run/imagesmith/server") == f"{url}\n"
 
 
 @pytest.mark.parametrize(("servers", "waited"), [("https://192.168.7.1:6443", True), ("", False)])
