@@ -87,11 +87,12 @@ def group() -> None:
     prove it.
 
     \b
-    From nothing to a tested image:
+    From nothing to a cluster:
       imagesmith init
-      imagesmith build qemu-x86-worker
-      imagesmith boot qemu-x86-worker
-      imagesmith flash /dev/sdX
+      imagesmith vault create
+      imagesmith build --all
+      imagesmith flash node-1=/dev/sdX node-2=/dev/sdY
+      imagesmith kubeconfig
     """
 
 

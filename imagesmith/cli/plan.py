@@ -20,7 +20,7 @@ from imagesmith.sources.cache import Cache
 from imagesmith.workflow.cached import base_in_cache
 from imagesmith.workflow.pinned import pinned
 from imagesmith.workflow.planned import LOCK, lock_file, plan, unresolved
-from imagesmith.workflow.sealed import beside, not_drawn, vault_of
+from imagesmith.workflow.sealed import beside, has_k3s, not_drawn, vault_of
 from imagesmith.workflow.starter import write_starter
 from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_here, wanted
 
@@ -50,7 +50,8 @@ def init_command(directory: Path, with_vault: bool, as_json: bool) -> None:
     if as_json:
         answer({"inventory": str(path), "ssh_keys": keys, **({"vault": str(beside(path))} if with_vault else {})})
         return
-    click.echo(f"{path} is written. Edit it, then: imagesmith plan node-1")
+    then = "" if with_vault else "imagesmith vault create, and "
+    click.echo(f"{path} is written. Edit it, then: {then}imagesmith plan node-1")
     if with_vault:
         click.echo(f"{beside(path)} is made: build and known-hosts draw what the nodes need.")
     if not keys:
@@ -137,6 +138,8 @@ def plan_command(choice: TargetChoice, everything: bool, vault: Path | None, as_
     if vault and (missing := not_drawn(vault, [one.node.name for one in targets])):
         names = ", ".join(missing)
         click.echo(f"{vault} has no host keys for {names} yet: build draws them, and the plan then has them", err=True)
+    if vault is None and everything and any(has_k3s(one.cluster) for one in targets):
+        click.echo("there is no vault yet, which a build of these nodes needs: imagesmith vault create", err=True)
     cached = {one.name for one in plans if base_in_cache(one, Cache.default())}
     pins = [pinned(one.profile.board.name, one.base, lock_path) for one in targets]
     still_open = [unresolved(one, lock_path) for one in targets]

@@ -51,3 +51,11 @@ def test_a_plan_needs_no_vault_and_says_what_is_not_in_it(shop: Workshop) -> Non
     shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
     done = shop.run("plan", "mine", "--ssh-key", "key.pub")
     assert done.code == 0 and "secrets are not drawn yet" in done.out
+
+
+def test_the_list_of_all_plans_says_that_a_vault_is_needed_until_there_is_one(shop: Workshop) -> None:
+    (shop.folder / "k3s").write_bytes(b"#!/bin/sh\n")
+    shop.inventory(INVENTORY.replace("DATASTORE", "sqlite"))
+    assert "imagesmith vault create" in shop.run("plan", "--all").err
+    shop.run("vault", "create", "--plain")
+    assert "vault create" not in shop.run("plan", "--all").err
