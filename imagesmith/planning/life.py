@@ -51,13 +51,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """A file of root's own, there whole or as it was before."""
+
+    node: str
+    doing: str
+    path: str
+    mode: int
+    sends: str
+    """The name of what is in it."""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ByHand:
     """What a person does."""
 
     doing: str
 
 
-Step = Run | Change | ByHand
+Step = Run | Change | Put | ByHand
 
 
 def shown(step: Step) -> str:
@@ -66,6 +79,8 @@ def shown(step: Step) -> str:
         return f"you: {step.doing}"
     if isinstance(step, Change):
         return f"{step.node}: {step.doing} ({step.key} in {CONFIG})"
+    if isinstance(step, Put):
+        return f"{step.node}: {step.doing}"
     # A script that belongs to us tells a person less than what it is for.
     command = "" if step.argv[:2] == ("sh", "-c") else f" ({shlex.join(step.argv)})"
     return f"{step.node}: {step.doing}{command}"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from imagesmith.errors import UsageError
-from imagesmith.planning.life import ByHand, Change, Run, Step, answers, is_ready, restart
+from imagesmith.planning.life import ByHand, Change, Put, Run, Step, answers, is_ready, restart
 
 STAGED = "/var/lib/rancher/k3s/imagesmith-rotate"
 """Where files lie for `k3s certificate rotate-ca`, which takes those that are there and keeps the others."""
@@ -18,7 +18,6 @@ _LEAF = re.compile(r"cluster/ca/(server|client|request-header|etcd-peer|etcd-ser
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _STAGED_NAMES = {"etcd-peer": "etcd/peer-ca", "etcd-server": "etcd/server-ca"}
 _ONE_BY_ONE = "the nodes after it have not been restarted; once the cause is gone, the same command goes on"
-_PUT = 'umask 077 && mkdir -p "$(dirname "$1")" && cat >"$1"'
 
 
 def kind_of(name: str) -> str:
@@ -84,7 +83,7 @@ def authorities(duties: Mapping[str, str], files: Sequence[str]) -> tuple[Step, 
     folder = f"{STAGED}/tls"
     steps: list[Step] = [Run(server, "clear the folder for new authorities", ("rm", "-rf", STAGED))]
     for file in files:
-        steps.append(Run(server, f"put {file} there", ("sh", "-c", _PUT, "sh", f"{folder}/{file}"), sends=file))
+        steps.append(Put(server, f"put {file} there", f"{folder}/{file}", 0o600, file))
     hint = f"nothing was changed in the cluster; {STAGED} on {server} may be removed. journalctl -u k3s tells more"
     load = ("k3s", "certificate", "rotate-ca", f"--path={STAGED}")
     steps.append(Run(server, "let k3s check and take them", load, limit_s=120, hint=hint))
@@ -98,10 +97,9 @@ def host_key(node: str, kind: str, *, dropbear: bool) -> tuple[Step, ...]:
     """The key that the node shows from the next connection on; the step 62-access gives it to Dropbear."""
     path = f"/etc/ssh/ssh_host_{kind}_key"
     back = Run(node, "wait until it answers again", ("echo", "here"), until="here", limit_s=60)
-    put = 'umask "$2" && cat >"$1.imagesmith" && sync "$1.imagesmith" && mv -f "$1.imagesmith" "$1"'
     return (
-        Run(node, f"write {path}", ("sh", "-c", put, "sh", path, "077"), sends="private"),
-        Run(node, f"write {path}.pub", ("sh", "-c", put, "sh", f"{path}.pub", "022"), sends="public"),
+        Put(node, f"write {path}", path, 0o600, "private"),
+        Put(node, f"write {path}.pub", f"{path}.pub", 0o644, "public"),
         Run(node, "let sshd check its configuration", ("sshd", "-t")),
         Run(node, "let sshd read it", ("systemctl", "try-reload-or-restart", "ssh.service"), limit_s=60),
         back,

@@ -22,7 +22,25 @@ from imagesmith.tools import Completed
 
 USUAL_S = 30.0
 """A command that only looks."""
-_PUT = 'umask 077 && n=$1.imagesmith && cat >"$n" && chmod "$2" "$n" && sync "$n" && mv -f "$n" "$1"'
+# A connection that is cut is the end of a file for who reads: only the count tells it from the whole.
+_PUT = """set -eu
+umask 077
+path=$1 mode=$2 bytes=$3
+folder=${path%/*} new=$path.imagesmith
+mkdir -p "$folder"
+rm -f "$new"
+cat >"$new"
+came=$(wc -c <"$new")
+if [ "$came" -ne "$bytes" ]; then
+    rm -f "$new"
+    echo "$came of $bytes bytes came; $path is as it was" >&2
+    exit 1
+fi
+chmod "$mode" "$new"
+sync "$new"
+mv -f "$new" "$path"
+sync "$folder"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +81,10 @@ class Session:
             raise verdict.of_command(way, shown, done.returncode, told)
         return done
 
-    def put(self, node: str, path: str, content: bytes | Secret | IO[bytes], mode: int, *, limit_s: float = 60) -> None:
-        """A file of root's with this content, whole or as it was before."""
+    def put(self, node: str, path: str, content: bytes | Secret, mode: int, *, limit_s: float = 60) -> None:
+        """A file of root's with this content, whole or as it was before; its folder is made where there is none."""
         data = content.reveal() if isinstance(content, Secret) else content
-        argv = ("sh", "-c", _PUT, "sh", path, f"{mode:04o}")
+        argv = ("sh", "-c", _PUT, "sh", path, f"{mode:04o}", str(len(data)))
         self.run(node, argv, stdin=data, limit_s=limit_s, doing=f"writing {path}")
 
     def read(self, node: str, path: str) -> Secret:

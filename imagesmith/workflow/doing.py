@@ -13,7 +13,7 @@ from pathlib import Path
 
 from imagesmith.errors import ImagesmithError, Interrupted, NodeUnreachable
 from imagesmith.events import Listener, Noted, StepFinished, StepStarted, unheard
-from imagesmith.planning.life import CONFIG, ByHand, Change, Run, Step, shown
+from imagesmith.planning.life import CONFIG, ByHand, Change, Put, Run, Step, shown
 from imagesmith.planning.rotating import with_password
 from imagesmith.remote.session import USUAL_S, Session
 from imagesmith.secret import Secret
@@ -52,9 +52,13 @@ def do(
     return tuple(left)
 
 
-def _do(nodes: Session, step: Run | Change, sent: Sent, pause_s: float) -> None:
+def _do(nodes: Session, step: Run | Change | Put, sent: Sent, pause_s: float) -> None:
     if isinstance(step, Change):
         _change(nodes, step, sent)
+    elif isinstance(step, Put):
+        content = sent[step.sends]
+        assert not isinstance(content, Path)
+        nodes.put(step.node, step.path, content, step.mode)
     elif step.until:
         _await(nodes, step, pause_s)
     elif step.sends:

@@ -91,6 +91,26 @@ def test_a_file_is_put_whole_with_its_mode_and_read_again(machine: Machine) -> N
     assert [one.name for one in path.parent.iterdir()] == ["config.yaml"]
 
 
+def test_what_came_in_part_takes_nothings_place(machine: Machine) -> None:
+    # As where the connection is cut: who reads it on the machine sees an end, and no error.
+    machine.write("bad-card", "")
+    path = machine.write("etc/rancher/k3s/config.yaml", "as it was")
+    with session([machine.way]) as nodes, pytest.raises(NodeUnreachable, match=r"100 of 1000 bytes came"):
+        nodes.put("node-1", "/etc/rancher/k3s/config.yaml", b"x" * 1000, 0o600)
+    assert path.read_text() == "as it was"
+    assert [one.name for one in path.parent.iterdir()] == ["config.yaml"]
+
+
+def test_what_another_left_half_written_is_not_written_into(machine: Machine) -> None:
+    left = machine.write("etc/rancher/k3s/config.yaml.imagesmith", "x")
+    left.chmod(0o644)
+    was = left.open()  # whoever has it open still sees what was in it, and no more
+    with session([machine.way]) as nodes:
+        nodes.put("node-1", "/etc/rancher/k3s/config.yaml", Secret(SECRET), 0o600)
+    with was:
+        assert was.read() == "x"
+
+
 def test_what_is_put_is_in_no_command_line(machine: Machine) -> None:
     with session([machine.way]) as nodes:
         nodes.put("node-1", "/etc/rancher/k3s/config.yaml", Secret(SECRET), 0o600)

@@ -137,6 +137,15 @@ def test_the_key_of_service_accounts_comes_with_the_one_before(rack: Running) ->
     assert given == {"service.key": rack.secret("cluster/service-account-key") + before}
 
 
+def test_a_host_key_that_came_in_part_is_none(rack: Running) -> None:
+    own = rack.machines["a-1"].write("etc/ssh/ssh_host_ed25519_key", "as it was")
+    rack.machines["a-1"].write("bad-card", "")
+    with pytest.raises(NodeUnreachable, match="100 of"):
+        rotate(rack, "nodes/a-1/host-key.ed25519")
+    assert own.read_text() == "as it was"
+    assert rack.calls("try-reload-or-restart") == []
+
+
 def test_a_host_key_is_on_the_node_and_the_node_is_known_by_it(rack: Running) -> None:
     machine = rack.machines["a-1"]
     sshd_shows_what_is_in_etc(rack, "a-1")
