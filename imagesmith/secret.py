@@ -47,6 +47,8 @@ class SecretRef:
     written: Written = field(default=Written(), compare=False)
     """For complaints, and for finding it: a file's name is relative to the document's, a vault's secret lies in the
     vault's folder, which `written.file` is then. No part of a plan."""
+    drawn: str = ""
+    """When the vault drew it, as its index tells everybody. A token drawn anew shows in a plan by nothing else."""
 
     @property
     def shown(self) -> str:

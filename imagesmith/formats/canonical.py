@@ -45,9 +45,9 @@ def to_plain(value: object) -> object:
     """The value as dicts, lists, text, numbers and None, dataclasses' fields in their order.
 
     Bytes become `{"sha256", "size"}`, a FileContent its digest and size, a FileSource's path its file name (where they
-    lie on this machine decides nothing, and the manifest is given away), a SecretRef its name, a Digest
-    `sha256:<hex>`, an edit's mode text as `0644`. Raises TypeError on anything that has no place in a plan, a
-    `Secret` first of all.
+    lie on this machine decides nothing, and the manifest is given away), a SecretRef its name and when it was drawn,
+    a Digest `sha256:<hex>`, an edit's mode text as `0644`. Raises TypeError on anything that has no place in a plan,
+    a `Secret` first of all.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
@@ -87,7 +87,7 @@ def _plain_fields(value: object) -> dict[str, object]:
         # Its digest says what it is, wherever it came from.
         if isinstance(value, Supply) and field.name in ("url", "file"):
             continue
-        if isinstance(value, SecretRef) and field.name == "written":
+        if isinstance(value, SecretRef) and (field.name == "written" or (field.name == "drawn" and not inner)):
             continue
         if isinstance(value, FileSource) and field.name == "path":
             plain["path"] = PurePath(value.path).name

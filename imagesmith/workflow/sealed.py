@@ -21,6 +21,7 @@ from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA_HASH,
     FOUNDED,
+    FOUNDER,
     KINDS,
     LEAVES,
     SERVER_TOKEN,
@@ -74,7 +75,7 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
     index = read_index(vault)
     kept = index.secrets
     named = {one.name: node_password_name(one.name) for one in cluster.nodes}
-    passwords = {name: _ref(vault, own) for name, own in named.items() if own in kept}
+    passwords = {name: _ref(vault, own, kept[own]) for name, own in named.items() if own in kept}
     needed = [SERVER_TOKEN, AGENT_TOKEN, SERVICE_KEY, *([node_password_name(node)] if node else [])]
     if not has_authorities(kept) or any(name not in kept for name in needed):
         return None
@@ -86,10 +87,14 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
     return SealedCluster(
         ca_hash=ca_hash,
         bundles={f"{ca}.crt": kept[name].public.encode() for ca, name in LEAVES.items()},
-        keys={"service.key": _ref(vault, SERVICE_KEY), **{f"{ca}.key": _ref(vault, own) for ca, own in LEAVES.items()}},
-        server_token=_ref(vault, SERVER_TOKEN),
-        agent_token=_ref(vault, AGENT_TOKEN),
+        keys={
+            name: _ref(vault, own, kept[own])
+            for name, own in (("service.key", SERVICE_KEY), *((f"{ca}.key", own) for ca, own in LEAVES.items()))
+        },
+        server_token=_ref(vault, SERVER_TOKEN, kept[SERVER_TOKEN]),
+        agent_token=_ref(vault, AGENT_TOKEN, kept[AGENT_TOKEN]),
         node_passwords=passwords,
+        founder=index.facts.get(FOUNDER, ""),
         founded=index.facts.get(FOUNDED, ""),
     )
 
@@ -144,8 +149,8 @@ def has_k3s(cluster: Cluster | None) -> bool:
 
 
 def _host_key(kind: str, name: str, entry: Entry, vault: Path) -> SealedHostKey:
-    return SealedHostKey(kind, _ref(vault, name), entry.public, entry.fingerprint)
+    return SealedHostKey(kind, _ref(vault, name, entry), entry.public, entry.fingerprint)
 
 
-def _ref(vault: Path, name: str) -> SecretRef:
-    return SecretRef(VAULT + name, Written(str(vault)))
+def _ref(vault: Path, name: str, entry: Entry) -> SecretRef:
+    return SecretRef(VAULT + name, Written(str(vault)), entry.made)

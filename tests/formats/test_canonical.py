@@ -166,6 +166,12 @@ def test_a_secret_shows_by_its_name_alone():
     assert plain["content"] == {"kind": "SecretRef", "name": "cluster-token"}
 
 
+def test_a_secret_drawn_anew_makes_another_text() -> None:
+    first, second = (SecretRef("vault:token", drawn=f"2026-11-23T12:00:0{n}Z") for n in (0, 1))
+    assert canonical_json(first) != canonical_json(second)
+    assert to_plain(first) == {"kind": "SecretRef", "name": "vault:token", "drawn": "2026-11-23T12:00:00Z"}
+
+
 def test_a_secret_itself_is_refused():
     with pytest.raises(TypeError, match="Secret has no plain form"):
         to_plain({"token": Secret(b"K10::server:hush")})

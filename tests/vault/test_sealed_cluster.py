@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,12 @@ from identity.drawing import said
 from imagesmith.errors import ContentMalformed
 from imagesmith.identity.authorities import Ca
 from imagesmith.model import Cluster, K3s, Node
-from imagesmith.secret import SecretRef
 from imagesmith.vault import sealing, store
 from imagesmith.vault.index import read_index
 from imagesmith.vault.names import LEAVES, missing, of_cluster, of_node
+from imagesmith.workflow.rotate import rotate
 from imagesmith.workflow.sealed import sealed_cluster
-from imagesmith.workflow.vault import draw_missing, names_for
+from imagesmith.workflow.vault import Opening, draw_missing, names_for
 
 KEY = sealing.new_identity()
 CLUSTER = Cluster("home", "home.arpa", (Node("node-1", "x86-master"), Node("node-2", "rpi4-worker")), k3s=K3s())
@@ -64,14 +65,35 @@ def test_a_plan_sees_certificates_and_names_and_no_secret(drawn: Path) -> None:
         "etcd/server-ca.key": "vault:cluster/ca/etcd-server",
         "service.key": "vault:cluster/service-account-key",
     }
-    assert sealed.server_token == SecretRef("vault:cluster/server-token")
-    assert sealed.agent_token == SecretRef("vault:cluster/agent-token")
+    assert sealed.server_token.name == "vault:cluster/server-token"
+    assert sealed.agent_token.name == "vault:cluster/agent-token"
     assert {ref.written.file for ref in (*sealed.keys.values(), sealed.agent_token)} == {str(drawn)}
     assert {node: ref.name for node, ref in sealed.node_passwords.items()} == {
         "node-1": "vault:nodes/node-1/node-password",
         "node-2": "vault:nodes/node-2/node-password",
     }
     assert sealed.founded == ""
+
+
+def test_a_plan_sees_when_each_secret_was_drawn(drawn: Path) -> None:
+    sealed, kept = sealed_cluster(CLUSTER, drawn), read_index(drawn).secrets
+    assert sealed
+    refs = (*sealed.keys.values(), sealed.server_token, sealed.agent_token, *sealed.node_passwords.values())
+    assert {ref.name: ref.drawn for ref in refs} == {
+        ref.name: kept[ref.name.removeprefix("vault:")].made for ref in refs
+    }
+
+
+def test_a_token_drawn_anew_makes_another_plan(vault: Path) -> None:
+    draw_missing(vault, names_for(["node-1", "node-2"], cluster=True))
+    before = sealed_cluster(CLUSTER, vault)
+    drawn_at = read_index(vault).secrets["cluster/agent-token"].made
+    while store.now() == drawn_at:  # the index counts seconds
+        time.sleep(0.1)
+    rotate(vault, "cluster/agent-token", Opening(lambda what, new: pytest.fail(f"asked: {what}")))
+    after = sealed_cluster(CLUSTER, vault)
+    assert before and after and before.agent_token != after.agent_token
+    assert before.server_token == after.server_token
 
 
 def test_the_hash_is_that_of_the_root_that_openssl_sees(drawn: Path, tmp_path: Path) -> None:
