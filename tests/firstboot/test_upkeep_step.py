@@ -316,6 +316,20 @@ def test_it_is_not_restarted_for_what_it_has_already(telling: NodeFolder) -> Non
     assert "systemctl restart chrony.service" not in telling.calls[before:]
 
 
+def test_what_chrony_took_the_place_of_is_no_failed_unit(telling: NodeFolder) -> None:
+    """Its package was removed while it ran: it is stopped before chrony starts, and how it ended is forgotten."""
+    telling.run("steps/66-clock-service")
+    forgotten = telling.calls.index("systemctl reset-failed systemd-timesyncd.service")
+    stopped = telling.calls.index("systemctl stop systemd-timesyncd.service")
+    assert stopped < forgotten < telling.calls.index("systemctl restart chrony.service")
+
+
+def test_a_time_client_that_is_still_installed_is_left_to_systemd(telling: NodeFolder) -> None:
+    telling.write("usr/lib/systemd/systemd-timesyncd", "")
+    telling.run("steps/66-clock-service")
+    assert not any("timesyncd" in call for call in telling.calls)
+
+
 def test_settings_that_chrony_refuses_are_taken_away_again(telling: NodeFolder) -> None:
     telling.stand_in("chronyd", 'echo "Fatal error" >&2; exit 1')
     done = telling.run("steps/66-clock-service")
