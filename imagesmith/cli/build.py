@@ -28,12 +28,12 @@ from imagesmith.units import show_size
 from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
-from imagesmith.workflow.planned import lock_file, plan, remembered, remembered_target
+from imagesmith.workflow.planned import lock_file, part_in_cluster, plan, remembered, remembered_target
 from imagesmith.workflow.resolving import resolve
 from imagesmith.workflow.sealed import has_k3s, require_vault, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
-from imagesmith.workflow.vault import Opening, draw_missing, names_for
+from imagesmith.workflow.vault import Opening, draw_missing, names_for, record_founder
 
 _OUTPUT = Path("out")
 
@@ -123,6 +123,7 @@ def build_command(
     plans = _plans(choice, targets, options.epoch)
     # Of all of them, before the first base is fetched for hours.
     open_secret = open_secrets(plans, listener, Opening(passphrase_asker(as_json), vault_key, listener))
+    _name_founder(choice, targets)
     if vault_of(choice) and _plans(choice, targets, options.epoch) != plans:
         # One half of a key would be of before, the other of after.
         raise UsageError("the vault was changed while it was being opened", hint="run it again")
@@ -147,6 +148,17 @@ def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> lis
     if vault:
         draw_missing(vault, names_for(nodes, cluster=any(has_k3s(one.cluster) for one in targets)))
     return [plan(one, lock_file(choice), epoch=epoch, vault=vault) for one in targets]
+
+
+def _name_founder(choice: TargetChoice, targets: tuple[Wanted, ...]) -> None:
+    """Before there is an image that founds: whatever comes of it, no other server's is made while it may be about."""
+    vault = vault_of(choice)
+    if vault is None:
+        return
+    for one in targets:
+        part = part_in_cluster(one, vault)
+        if part and part.duty == "founder":
+            record_founder(vault, part.node.name, [server.name for server in part.servers])
 
 
 def _next(targets: tuple[Wanted, ...], output: Path) -> str:

@@ -6,6 +6,7 @@ They ask and print; what they do is in `workflow.vault`, `workflow.rotate` and `
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from imagesmith.model import Cluster
 from imagesmith.secret import Secret
 from imagesmith.vault.files import open_to_others, write_new
 from imagesmith.vault.index import LockKind, read_index
-from imagesmith.vault.names import CA, FOUNDED, UPPER
+from imagesmith.vault.names import CA, FOUNDED, FOUNDER, UPPER
 from imagesmith.vault.store import now, unnamed
 from imagesmith.workflow import vault as work
 from imagesmith.workflow.foreign import lay_out, take, take_authorities
@@ -106,8 +107,8 @@ def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
     how = {"passphrase": "opened by a passphrase", "key-file": "opened by a key file", "plain": "PLAIN, not sealed"}
     backed_up = f"backed up {index.backed_up}" if index.backed_up else "NO BACKUP yet"
     click.echo(f"{len(index.secrets)} in {folder}, {how[index.lock]}, {backed_up}")
-    if founded := index.facts.get(FOUNDED):
-        click.echo(f"the cluster was founded by {founded}: servers that are built from now on join it")
+    for line in _founding(index.facts):
+        click.echo(line)
     for path in open_to_others(folder):
         click.echo(f"others can get at {path}: chmod go= {path}", err=True)
     for stray in strays:
@@ -318,7 +319,7 @@ def backup_command(ctx: click.Context, directory: Path, folder: Path, cluster: C
 @json_option
 def founded_command(folder: Path, cluster: Cluster | None, forget: bool, as_json: bool) -> None:
     """Say that the cluster exists, so that no image founds it a second time; or,
-    with --forget, that it does not.
+    with --forget, that it does not, and that no image is about that founds it.
 
     Commands that meet the running cluster say it themselves.
 
@@ -331,13 +332,22 @@ def founded_command(folder: Path, cluster: Cluster | None, forget: bool, as_json
         work.forget_founded(folder)
     else:
         work.record_founded(folder, now())
-    when = read_index(folder).facts.get(FOUNDED, "")
+    facts = read_index(folder).facts
     if as_json:
-        answer({"founded": when})
-    elif when:
-        click.echo(f"the cluster is there since {when}: servers that are built from now on join it")
-    else:
-        click.echo("the cluster is not there: its first server's next image founds it")
+        answer({"founded": facts.get(FOUNDED, ""), "founder": facts.get(FOUNDER, "")})
+        return
+    for line in _founding(facts) or ["the cluster is not there: its first server's next image founds it"]:
+        click.echo(line)
+
+
+def _founding(facts: Mapping[str, str]) -> list[str]:
+    """What the vault knows of who founds the cluster, and since when it is there."""
+    founded, founder = facts.get(FOUNDED), facts.get(FOUNDER)
+    told = [f"the cluster was founded by {founded}: servers that are built from now on join it"] if founded else []
+    if founder:
+        what = "was built to found it" if founded else "founds the cluster, whoever is the inventory's first server"
+        told.append(f"{founder} {what}")
+    return told
 
 
 def _kind(key: Path | None, plain: bool) -> LockKind:

@@ -10,15 +10,17 @@ from imagesmith.model import Board, Cluster, Node, Part, Role, SealedCluster
 def part_of(cluster: Cluster, node: Node, roles: Mapping[str, Role], sealed: SealedCluster | None) -> Part:
     """The part of `node`, as it is to be built, in its cluster; `roles` are those of every node, by name.
 
-    The first server of the inventory founds. Once the vault knows that the cluster was founded, a server that is built
-    anew joins the others: a second founding would make a second cluster. A lone server has nobody to join.
+    The first server of the inventory founds, or the one that was first built to: in whatever order the inventory has
+    them since, two images that found would make two clusters. Once the vault knows that the cluster was founded, a
+    server that is built anew joins the others, for the same reason. A lone server has nobody to join.
     """
     servers = tuple(node if one.name == node.name else one for one in cluster.nodes if roles[one.name] == "server")
     if roles[node.name] == "worker":
         return Part(cluster, node, "agent", servers, sealed)
-    first = servers[0].name == node.name
+    names = [server.name for server in servers]
+    founder = sealed.founder if sealed and sealed.founder in names else names[0]
     founded = sealed is not None and bool(sealed.founded)
-    founds = first and (len(servers) == 1 or not founded)
+    founds = node.name == founder and (len(servers) == 1 or not founded)
     return Part(cluster, node, "founder" if founds else "server", servers, sealed)
 
 

@@ -30,6 +30,8 @@ class SealedCluster:
     """The password in it: `K10<ca_hash>::node:<this>`."""
     node_passwords: Mapping[str, SecretRef]
     """By the node's name."""
+    founder: str = ""
+    """The server whose image was built as the one that founds; empty = none was yet."""
     founded: str = ""
     """When the cluster is known to have been founded, UTC; empty = not yet, as far as the vault knows."""
 

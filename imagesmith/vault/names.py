@@ -29,8 +29,9 @@ SERVICE_KEY = "cluster/service-account-key"
 CLIENT_CA, SERVER_CA = LEAVES["client-ca"], LEAVES["server-ca"]
 OLD = ".old"
 """What the name of a secret ends in that another has replaced."""
-CA_HASH, FOUNDED = "ca_hash", "founded"
-"""Facts in the index: what tokens carry of the authorities, and since when the cluster is known to exist."""
+CA_HASH, FOUNDER, FOUNDED = "ca_hash", "founder", "founded"
+"""Facts in the index: what tokens carry of the authorities, the node whose image was first built to found the cluster,
+and since when the cluster is known to exist."""
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 """Of an authority's bundle, with whatever stands before it."""
 

@@ -21,6 +21,7 @@ from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA_HASH,
     FOUNDED,
+    FOUNDER,
     KINDS,
     LEAVES,
     SERVER_TOKEN,
@@ -93,6 +94,7 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
         server_token=_ref(vault, SERVER_TOKEN, kept[SERVER_TOKEN]),
         agent_token=_ref(vault, AGENT_TOKEN, kept[AGENT_TOKEN]),
         node_passwords=passwords,
+        founder=index.facts.get(FOUNDER, ""),
         founded=index.facts.get(FOUNDED, ""),
     )
 

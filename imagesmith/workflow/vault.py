@@ -22,7 +22,7 @@ from imagesmith.vault import backup as packing
 from imagesmith.vault.draw import draw
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
-from imagesmith.vault.names import FOUNDED, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.names import FOUNDED, FOUNDER, is_authority, missing, of_cluster, of_node
 from imagesmith.vault.store import Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
@@ -162,10 +162,23 @@ def record_founded(folder: Path, when: str) -> bool:
     return first
 
 
-def forget_founded(folder: Path) -> None:
-    """The cluster is no more: its first server's next image founds it anew."""
+def record_founder(folder: Path, node: str, servers: Iterable[str]) -> None:
+    """Remember that `node`'s image is built as the one that founds the cluster: no other server's is, from now on.
+
+    Called by `build`, before there is such an image. Who is remembered already stays so while it is one of `servers`.
+    """
+    servers = tuple(servers)
+    if read_index(folder).facts.get(FOUNDER) in servers:
+        return
     with store.changing(folder) as change:
-        change.remember({FOUNDED: ""})
+        if change.index.facts.get(FOUNDER) not in servers:
+            change.remember({FOUNDER: node})
+
+
+def forget_founded(folder: Path) -> None:
+    """The cluster is no more, and nobody its founder: the first server's next image founds it anew."""
+    with store.changing(folder) as change:
+        change.remember({FOUNDED: "", FOUNDER: ""})
 
 
 def lock_anew(folder: Path, opening: Opening, key: Key) -> None:

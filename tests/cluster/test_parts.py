@@ -31,6 +31,18 @@ def test_the_first_server_founds_and_the_others_join(name: str, duty: str) -> No
     assert [server.name for server in found.servers] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(("founder", "duties"), [("a", "fss"), ("b", "sfs"), ("", "fss"), ("d", "fss"), ("x", "fss")])
+def test_who_was_built_to_found_does_while_it_is_a_server(founder: str, duties: str) -> None:
+    known = replace(SEALED, founder=founder)
+    assert [part(RACK, name, known).duty[0] for name in "abc"] == list(duties)
+    assert part(RACK, "d", known).duty == "agent"
+
+
+def test_once_founded_nobody_founds_again_in_whatever_order() -> None:
+    known = replace(FOUNDED, founder="b")
+    assert [part(RACK, name, known).duty for name in "abc"] == ["server"] * 3
+
+
 def test_once_founded_a_first_server_that_is_built_anew_joins() -> None:
     assert part(RACK, "a", replace(SEALED, founded="2026-10-06T12:00:00Z")).duty == "server"
 
