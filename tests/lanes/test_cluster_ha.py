@@ -6,6 +6,7 @@ k3s and what gives the servers their common address are the tests' stand-in unle
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,7 @@ pytestmark = [
 ]
 
 SERVERS = ("ha-1", "ha-2", "ha-3")
+ARM = "arm-1"
 VIP = "10.77.0.9"
 INVENTORY = """\
 schema: 1
@@ -55,7 +57,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     k3s = k3s_program.chosen(folder)
     text = INVENTORY
     if k3s.real:
-        text = "".join(line for line in text.splitlines(keepends=True) if "arm-1" not in line)
+        text = "".join(line for line in text.splitlines(keepends=True) if ARM not in line)
         text = text.replace(", arm64: K3S", "")
     desk = Desk(folder / "desk", text, k3s)
     desk.draw()
@@ -65,10 +67,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @pytest.fixture(scope="module")
 def rack(desk: Desk, lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    """All of them, switched on with the founder last, and Ready."""
+    """All of them, switched on with the founder last, and Ready. The arm64 board has no battery: it starts in 1970."""
     with Rack(desk, lan, tmp_path_factory.mktemp("machines")) as rack:
         for node in reversed(rack.addresses):
-            rack.insert(node).switch_on()
+            rack.insert(node).switch_on(clock="1970-01-01T00:00:00" if node == ARM else "")
         rack.wait_until_ready(list(rack.addresses), 2 * PATIENCE_S)
         print(rack.kubectl.table())
         yield rack
@@ -88,6 +90,13 @@ def holder(rack: Rack) -> str:
 def test_one_server_founded_and_the_others_joined(rack: Rack) -> None:
     states = {node: rack.status(node)["state"] for node in rack.addresses}
     assert states == {node: "founded" if node == "ha-1" else "joined" for node in rack.addresses}
+
+
+def test_a_node_that_started_in_1970_has_the_right_time(rack: Rack) -> None:
+    if ARM in rack.addresses:
+        kernel = rack.asked(ARM, "journalctl", "-b", "-k", "--no-pager", "-g", "setting system clock to")
+        assert "1970-01-01T00:00" in kernel
+        assert abs(time.time() - float(rack.asked(ARM, "date", "+%s"))) < 10
 
 
 def test_the_kubeconfig_goes_to_the_common_address(rack: Rack) -> None:
