@@ -1,4 +1,4 @@
-"""A rack that has a bad day: power cuts in first boots, a clock of long ago, another cluster's server as if it were ours.
+"""A rack that has a bad day: power cuts in first boots, a clock of long ago, a server of another cluster in between.
 
 Nothing is repaired by hand: at the end all nodes are Ready. k3s is the tests' stand-in unless IMAGESMITH_K3S names the
 real program. The times of the power cuts are random: the seed is printed, and IMAGESMITH_SEED repeats it. Times are
