@@ -17,7 +17,7 @@ SERVER_TOKEN_FILE = "/var/lib/rancher/k3s/server/token"
 _LEAF = re.compile(r"cluster/ca/(server|client|request-header|etcd-peer|etcd-server)")
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _STAGED_NAMES = {"etcd-peer": "etcd/peer-ca", "etcd-server": "etcd/server-ca"}
-_ONE_BY_ONE = "the nodes after it have not been restarted; once the cause is gone, the same command goes on"
+_ONE_BY_ONE = "the nodes after it were not restarted; once the cause is gone, the same command with --resume goes on"
 
 
 def kind_of(name: str) -> str:

@@ -32,6 +32,8 @@ OLD = ".old"
 CA_HASH, FOUNDER, FOUNDED = "ca_hash", "founder", "founded"
 """Facts in the index: what tokens carry of the authorities, the node whose image was first built to found the cluster,
 and since when the cluster is known to exist."""
+ROTATING = "rotating "
+"""Before a secret's name, a fact: since when it is brought to nodes that run, and not all of them have it yet."""
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 """Of an authority's bundle, with whatever stands before it."""
 

@@ -5,6 +5,7 @@ Called by `cli.vault`. The vault is opened for one of a cluster's authorities al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagesmith.errors import UsageError
@@ -12,7 +13,18 @@ from imagesmith.identity.authorities import Ca
 from imagesmith.vault import authorities, store
 from imagesmith.vault.draw import draw
 from imagesmith.vault.index import read_index
-from imagesmith.vault.names import AGENT_TOKEN, CA, CA_HASH, LEAVES, OLD, SERVER_CA, SERVER_TOKEN, SERVICE_KEY, UPPER
+from imagesmith.vault.names import (
+    AGENT_TOKEN,
+    CA,
+    CA_HASH,
+    LEAVES,
+    OLD,
+    ROTATING,
+    SERVER_CA,
+    SERVER_TOKEN,
+    SERVICE_KEY,
+    UPPER,
+)
 from imagesmith.workflow.vault import Opening
 
 _STAGE = (
@@ -21,10 +33,13 @@ _STAGE = (
 )
 
 
-def rotate(folder: Path, name: str, opening: Opening, *, new_cluster: bool = False) -> tuple[str, ...]:
+def rotate(
+    folder: Path, name: str, opening: Opening, *, new_cluster: bool = False, begins: bool = False
+) -> tuple[str, ...]:
     """Draw a secret anew, whose name it gives; the one before is kept under NAME.old.
 
-    `cluster/ca` is all authorities together, and asks for `new_cluster`. Raises UsageError where there is none.
+    `cluster/ca` is all authorities together, and asks for `new_cluster`. `begins`: it goes to nodes that run next, so
+    that it is not drawn once more before all have it. Raises UsageError where there is none.
     """
     if name.endswith(OLD):
         raise UsageError(f"{name} is what another secret was before", hint=f"rotate {name.removesuffix(OLD)}")
@@ -32,8 +47,11 @@ def rotate(folder: Path, name: str, opening: Opening, *, new_cluster: bool = Fal
         return _all_authorities(folder, name, new_cluster=new_cluster)
     if new_cluster:
         raise UsageError(f"{name} alone makes no new cluster", hint=f"imagesmith vault rotate {CA} --new-cluster")
+    if name.startswith("cluster/"):
+        refuse_begun(folder, name)
+    facts = {ROTATING + name: store.now()} if begins else {}
     if name in LEAVES.values():
-        _one_authority(folder, name, opening)
+        _one_authority(folder, name, opening, facts)
         return (name,)
     drawn = draw(name)
     with store.changing(folder) as change:
@@ -41,7 +59,20 @@ def rotate(folder: Path, name: str, opening: Opening, *, new_cluster: bool = Fal
             raise _nothing(folder, name)
         change.keep_old(name)
         change.put(name, drawn)
+        change.remember(facts)
     return (name,)
+
+
+def refuse_begun(folder: Path, name: str) -> None:
+    """Raises UsageError where nodes are still to get what was drawn last: who has that would be left with nothing."""
+    when = read_index(folder).facts.get(ROTATING + name)
+    if when:
+        raise UsageError(
+            f"{name} was drawn anew at {when}, and not every node has it yet: another one now would lock nodes out",
+            where=str(folder),
+            hint=f"imagesmith vault rotate {name} --apply --resume goes on; where that cluster is no more: "
+            "imagesmith vault founded --forget",
+        )
 
 
 def what_follows(name: str) -> str:
@@ -107,7 +138,7 @@ def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str
     return tuple(made)
 
 
-def _one_authority(folder: Path, name: str, opening: Opening) -> None:
+def _one_authority(folder: Path, name: str, opening: Opening, facts: Mapping[str, str]) -> None:
     if name not in read_index(folder).secrets:
         raise _nothing(folder, name)
     above = opening.vault(folder)
@@ -123,6 +154,7 @@ def _one_authority(folder: Path, name: str, opening: Opening) -> None:
             raise UsageError("the vault was changed while it was being opened", where=str(folder), hint="run it again")
         change.keep_old(name)
         change.put(name, made)
+        change.remember(facts)
         if name == SERVER_CA:
             change.remember({CA_HASH: authorities.ca_hash({name: made})})
 

@@ -1,6 +1,7 @@
 """A secret that was drawn anew in the vault, brought to the nodes that run. Called by `cli.vault`, after `rotate`.
 
-It can be run again where it stopped: what a node has already is left as it is, restarts are harmless.
+It goes on where it stopped: what a node has already is left as it is, restarts are harmless. Until all nodes have it
+the vault remembers that it was begun, and nothing is drawn once more.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from imagesmith.planning import rotating
 from imagesmith.planning.life import Step
 from imagesmith.remote.session import Session
 from imagesmith.secret import Secret
+from imagesmith.vault import store
 from imagesmith.vault.index import read_index
-from imagesmith.vault.names import LEAVES, OLD, SERVER_TOKEN, SERVICE_KEY
+from imagesmith.vault.names import LEAVES, OLD, ROTATING, SERVER_TOKEN, SERVICE_KEY
 from imagesmith.vault.store import Opened
 from imagesmith.workflow.doing import Agree, Sent, agreed, do
 from imagesmith.workflow.foreign import take
 from imagesmith.workflow.nodes import Rack, asked_cluster, each, reached
-from imagesmith.workflow.rotate import rotate
+from imagesmith.workflow.rotate import refuse_begun, rotate
 from imagesmith.workflow.vault import Opening
 
 
@@ -30,12 +32,14 @@ def apply(
 ) -> tuple[str, ...]:
     """Draw `name` anew and bring it to the running nodes; what is left to a person.
 
-    `again`: it was drawn before, and only the nodes are to get it. Raises UsageError, Interrupted, NodeUnreachable;
-    nothing is drawn before all nodes answered and it was agreed.
+    `again`: it was drawn before, and only the nodes are to get it. Raises UsageError, also where it was begun and is
+    not done; Interrupted, NodeUnreachable. Nothing is drawn before all nodes answered and it was agreed.
     """
     if of.vault is None:
         raise UsageError("there is no vault, so there is nothing to draw anew", hint="imagesmith vault create")
     kind = rotating.kind_of(name)
+    if not again:
+        refuse_begun(of.vault, name)
     if kind == "host-key":
         return _host_key(of, name, opening, agree, listener, again)
     with reached(of) as nodes:
@@ -44,12 +48,16 @@ def apply(
         agreed(steps, agree)
         if kind == "server-token":
             if _has_token_of_before(of, nodes, opening, again):
+                _begin(of.vault, name, keep_old=True)
                 do(nodes, steps[:1], listener=listener)
                 _adopt_server_token(of, nodes, opening)
             steps = steps[1:]
         elif not again:
-            rotate(of.vault, name, opening)
-        return do(nodes, steps, _sent(of, name, kind, opening), listener)
+            rotate(of.vault, name, opening, begins=True)
+        _begin(of.vault, name)
+        left = do(nodes, steps, _sent(of, name, kind, opening), listener)
+    _end(of.vault, name)
+    return left
 
 
 def can_be_applied(name: str) -> bool:
@@ -59,6 +67,20 @@ def can_be_applied(name: str) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _begin(folder: Path, name: str, *, keep_old: bool = False) -> None:
+    """Remembered before a node has it. `keep_old`: by that it is known later whether k3s has drawn another."""
+    with store.changing(folder) as change:
+        if keep_old:
+            change.keep_old(name)
+        if ROTATING + name not in change.index.facts:
+            change.remember({ROTATING + name: store.now()})
+
+
+def _end(folder: Path, name: str) -> None:
+    with store.changing(folder) as change:
+        change.remember({ROTATING + name: ""})
 
 
 def _steps(of: Rack, name: str, kind: str) -> tuple[Step, ...]:
@@ -141,11 +163,12 @@ def _host_key(of: Rack, name: str, opening: Opening, agree: Agree, listener: Lis
         nodes.run(node, ("true",))
         agreed(steps, agree)
     if not again:
-        rotate(of.vault, name, opening)
+        rotate(of.vault, name, opening, begins=True)
     with reached(of, old_keys_too=True) as nodes:
         opened = _opened_now(of.vault, opening)
         public = opened.index.secrets[name].public.encode() + b"\n"
         left = do(nodes, steps, {"private": opened.open(name), "public": public}, listener)
     with reached(of) as nodes:
         nodes.run(node, ("true",), doing="show its new key")
+    _end(of.vault, name)
     return left

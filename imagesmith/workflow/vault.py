@@ -22,7 +22,7 @@ from imagesmith.vault import backup as packing
 from imagesmith.vault.draw import draw
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
-from imagesmith.vault.names import FOUNDED, FOUNDER, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.names import FOUNDED, FOUNDER, ROTATING, is_authority, missing, of_cluster, of_node
 from imagesmith.vault.store import Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
@@ -179,6 +179,8 @@ def forget_founded(folder: Path) -> None:
     """The cluster is no more, and nobody its founder: the first server's next image founds it anew."""
     with store.changing(folder) as change:
         change.remember({FOUNDED: "", FOUNDER: ""})
+        # Nor is there a node that waits for a secret.
+        change.remember({fact: "" for fact in change.index.facts if fact.startswith(ROTATING)})
 
 
 def lock_anew(folder: Path, opening: Opening, key: Key) -> None:

@@ -13,12 +13,13 @@ from cryptography import x509
 from remote.machines import SSHD, TOKEN
 from remote.racks import Running, running_rack
 
-from imagesmith.errors import Interrupted, NodeUnreachable
+from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
 from imagesmith.secret import Secret
 from imagesmith.vault.index import read_index
 from imagesmith.workflow.foreign import take
 from imagesmith.workflow.rotate import rotate as in_the_vault
 from imagesmith.workflow.rotation import apply
+from imagesmith.workflow.vault import forget_founded
 
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
 CONFIG = "etc/rancher/k3s/config.yaml"
@@ -66,6 +67,59 @@ def test_what_stopped_goes_on_with_the_same_token(rack: Running) -> None:
     rotate(rack, "cluster/agent-token", again=True)
     assert rack.secret("cluster/agent-token") == new
     assert token(rack, "a-1", "token") == f"{TOKEN}node:{new}"
+
+
+@pytest.mark.parametrize("name", ["cluster/agent-token", "cluster/service-account-key", "cluster/ca/etcd-peer"])
+def test_nothing_is_drawn_once_more_until_all_nodes_have_it(rack: Running, name: str) -> None:
+    rack.machines["s-2"].write("fails-to-start", "")
+    with pytest.raises(NodeUnreachable) as stopped:
+        rotate(rack, name)
+    assert "--resume" in stopped.value.hint
+    new, before = rack.secret(name), rack.secret(f"{name}.old")
+    rack.machines["s-2"].file("fails-to-start").unlink()
+    for draw in (lambda: rotate(rack, name), lambda: in_the_vault(rack.vault, name, rack.opening)):
+        with pytest.raises(UsageError, match="not every node has it yet") as refused:
+            draw()
+        assert f"imagesmith vault rotate {name} --apply --resume" in refused.value.hint
+    assert (rack.secret(name), rack.secret(f"{name}.old")) == (new, before)
+    rotate(rack, name, again=True)
+    rotate(rack, name)
+    assert rack.secret(f"{name}.old") == new
+
+
+def test_a_cluster_that_is_no_more_waits_for_no_secret(rack: Running) -> None:
+    rack.machines["s-2"].write("fails-to-start", "")
+    with pytest.raises(NodeUnreachable):
+        rotate(rack, "cluster/agent-token")
+    new = rack.secret("cluster/agent-token")
+    forget_founded(rack.vault)
+    in_the_vault(rack.vault, "cluster/agent-token", rack.opening)
+    assert rack.secret("cluster/agent-token.old") == new
+
+
+def test_a_servers_token_that_k3s_did_not_draw_is_drawn_by_what_goes_on(rack: Running) -> None:
+    before = password(rack)
+    rack.machines["s-1"].write("token-rotate-fails", "")
+    with pytest.raises(NodeUnreachable):
+        rotate(rack, "cluster/server-token")
+    assert password(rack) == rack.secret("cluster/server-token") == before
+    rack.machines["s-1"].file("token-rotate-fails").unlink()
+    rotate(rack, "cluster/server-token", again=True)
+    assert rack.secret("cluster/server-token") == password(rack) != before
+    assert rack.secret("cluster/server-token.old") == before
+
+
+def test_a_servers_token_that_k3s_drew_is_not_drawn_once_more(rack: Running) -> None:
+    rack.machines["s-2"].write("fails-to-start", "")
+    with pytest.raises(NodeUnreachable):
+        rotate(rack, "cluster/server-token")
+    new = password(rack)
+    rack.machines["s-2"].file("fails-to-start").unlink()
+    with pytest.raises(UsageError, match="not every node has it yet"):
+        rotate(rack, "cluster/server-token")
+    rotate(rack, "cluster/server-token", again=True)
+    assert rack.secret("cluster/server-token") == password(rack) == new
+    assert token(rack, "s-2", "token") == f"{TOKEN}server:{new}"
 
 
 def test_nothing_is_drawn_where_a_node_is_away_or_nobody_agrees(rack: Running) -> None:
