@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from imagesmith.cluster.parts import reached_at, tls_names
+from imagesmith.cluster.parts import interface_of, reached_at, tls_names
 from imagesmith.formats.assignments import assignments
 from imagesmith.model import K3s, Node, Part, Registry, SealedCluster
 from imagesmith.secret import Quoted, SecretRef, SecretText
@@ -105,7 +105,7 @@ def cluster_conf(part: Part, sealed: SealedCluster) -> bytes:
             "CLUSTER_CA_HASH": sealed.ca_hash,
             "CLUSTER_NOT_BEFORE": str(_not_before(sealed)),
             "CLUSTER_ADDRESS": own_address(part.node),
-            "CLUSTER_INTERFACE": part.cluster.network.interface,
+            "CLUSTER_INTERFACE": interface_of(part.node, part.cluster),
             "CLUSTER_VIP": part.cluster.network.vip,
         }
     )
@@ -147,7 +147,7 @@ def _of_node(part: Part) -> dict[str, _Value]:
     return {
         "node-name": node.name,
         "node-ip": own_address(node),
-        "flannel-iface": part.cluster.network.interface,
+        "flannel-iface": interface_of(node, part.cluster),
         "node-label": tuple(f"{key}={value}" for key, value in node.labels.items()),
         "node-taint": node.taints,
     }

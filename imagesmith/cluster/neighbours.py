@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_interface, ip_network
 
+from imagesmith.cluster.parts import interface_of
 from imagesmith.model import Node, Part
 
 Range = IPv4Network | IPv6Network
@@ -20,8 +21,8 @@ _RESERVED = {4: 24, 6: 64}
 
 
 def nodes(part: Part) -> tuple[Range, ...]:
-    """The networks of the nodes' addresses; and every private one where a node's address is not known, or where the
-    cluster speaks over an interface that is named, which need not be the one with that address.
+    """The networks of the nodes' addresses; and every private one where a node's address is not known, or where
+    one speaks over an interface that is named, which need not be the one with that address.
 
     Networks, not addresses: a node that is added later speaks to those that were built before it.
     """
@@ -42,7 +43,7 @@ def address(node: Node) -> str:
 def _spoken_from(part: Part, who: Iterable[Node]) -> tuple[Range, ...]:
     who = tuple(who)
     known = [_network(node) for node in who if address(node)]
-    if part.cluster.network.interface or len(known) < len(who):
+    if len(known) < len(who) or any(interface_of(node, part.cluster) for node in who):
         # Whoever's address is known is on its own network, private or not.
         return _joined((*(_network(node) for node in part.cluster.nodes if address(node)), *PRIVATE))
     return _joined(known)

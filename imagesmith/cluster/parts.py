@@ -30,6 +30,11 @@ def reached_at(node: Node, domain: str) -> str:
     return address or _full_name(node, domain)
 
 
+def interface_of(node: Node, cluster: Cluster) -> str:
+    """What pods' packets go by on the node; empty = whatever its default route does."""
+    return node.interface or cluster.network.interface
+
+
 def tls_names(part: Part) -> tuple[str, ...]:
     """What the servers' certificates are for, the same on all of them: their names and addresses, the VIP, and more.
 
@@ -67,7 +72,18 @@ def cautions(part: Part, board: Board) -> tuple[str, ...]:
             "the VIP's own image, kube-vip, is not among those that airgap brings, and no registry has endpoints to "
             "get it from: without internet nobody holds the VIP"
         )
+    interfaces = vip_interfaces(part)
+    if part.duty != "agent" and part.cluster.network.vip and len(interfaces) > 1:
+        found.append(
+            f"the servers name different interfaces ({', '.join(one or 'none' for one in interfaces)}), and the VIP has "
+            "one for all: each holds it on that of its default route"
+        )
     return tuple(found)
+
+
+def vip_interfaces(part: Part) -> tuple[str, ...]:
+    """What the servers name, each once: who holds the VIP is one object of the cluster, so it is told one alone."""
+    return tuple(dict.fromkeys(interface_of(server, part.cluster) for server in part.servers))
 
 
 def _full_name(node: Node, domain: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from imagesmith.cluster.parts import vip_interfaces
 from imagesmith.errors import Problem
 from imagesmith.model import Edit, MakeDir, Materials, Part, Profile, Promise, PutFile
 from imagesmith.profile.schema import Fields, read_document, settle, text
@@ -41,13 +42,13 @@ def packages(part: Part) -> tuple[str, ...]:
 
 
 def manifest(part: Part, materials: Materials) -> bytes:
-    """The manifest with the cluster's address in it."""
-    network = part.cluster.network
+    """The manifest with the cluster's address in it: the same on all servers, or each would undo the others'."""
+    network, interfaces = part.cluster.network, vip_interfaces(part)
     values = {
         "IMAGE": _image(materials.files[RELEASE].decode()),
         "ADDRESS": network.vip,
         "PREFIX": str(ipaddress.ip_address(network.vip).max_prefixlen),
-        "INTERFACE": network.interface,
+        "INTERFACE": interfaces[0] if len(interfaces) == 1 else "",
     }
     made = materials.files[_TEMPLATE].decode()
     for name, value in values.items():

@@ -66,7 +66,7 @@ class ClusterNetwork:
     vip: str = ""
     """An address, without prefix, that one server after the other holds; empty = none."""
     interface: str = ""
-    """What flannel and the VIP use; empty = that of the default route."""
+    """What flannel and the VIP use on nodes that name none of their own; empty = that of the default route."""
     names: tuple[str, ...] = ()
     """What else the servers' certificates are for, names or addresses."""
     firewall: bool = True

@@ -167,6 +167,8 @@ class Node:
     """Of the Kubernetes node; they count when it joins for the first time."""
     taints: tuple[str, ...] = ()
     """As `key=value:NoSchedule`; the same."""
+    interface: str = ""
+    """What pods' packets and the VIP go by on this machine; empty = the cluster's."""
 
 
 @dataclass(frozen=True, slots=True)

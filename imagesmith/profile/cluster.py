@@ -109,6 +109,7 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
         role=role,
         labels=fields.take("labels", mapping(kubernetes.label_key, text(kubernetes.label_value)), {}),
         taints=_taints(fields),
+        interface=fields.take("interface", text(kubernetes.interface), ""),
     )
     return Entry(node, profile, fields)
 

@@ -12,7 +12,7 @@ from imagesmith.profile.k3s import ARCHITECTURES
 from imagesmith.profile.load import weakness
 from imagesmith.profile.shared import ports_of
 
-_OF_K3S = ("role", "labels", "taints")
+_OF_K3S = ("role", "labels", "taints", "interface")
 _SERVICE_PORTS = {80: "HTTP", 443: "HTTPS"}
 
 

@@ -70,7 +70,7 @@ network:
   # services: 10.43.0.0/16
   # For several servers: a free address that one after the other holds, outside DHCP's range.
   # vip: 192.168.1.9
-  # The card that the nodes meet by, where they have several.
+  # The card that the nodes meet by, where they have several; a node may name one of its own.
   # interface: eth0
   # What else you call the cluster by, as from outside.
   # names: [rack.example.org]

@@ -117,6 +117,14 @@ def test_the_interface_is_flannels() -> None:
     assert config(part("arm-1", network=ClusterNetwork(interface="eth1")))["flannel-iface"] == "eth1"
 
 
+@pytest.mark.parametrize(("name", "interface"), [("arm-1", "end0"), ("arm-2", "eth1")])
+def test_a_nodes_own_interface_goes_before_the_clusters(name: str, interface: str) -> None:
+    nodes = tuple(replace(one, interface="end0" if one.name == "arm-1" else "") for one in RACK.nodes)
+    one = part(name, nodes=nodes, network=ClusterNetwork(interface="eth1"))
+    assert config(one)["flannel-iface"] == interface
+    assert conf(one)["CLUSTER_INTERFACE"] == interface
+
+
 def test_the_operators_file_on_a_server_is_roots_alone() -> None:
     assert config(part())["write-kubeconfig-mode"] == "0600"
 

@@ -101,6 +101,12 @@ def test_an_interface_by_name_may_be_on_another_network() -> None:
     assert "172.16.0.0/12" in firewall.ruleset(part(network=ClusterNetwork(interface="eth1")))
 
 
+def test_a_nodes_own_interface_too() -> None:
+    nodes = (*RACK.nodes[:-1], replace(RACK.nodes[-1], interface="end0"))
+    assert "172.16.0.0/12" in firewall.ruleset(part("head", replace(RACK, nodes=nodes)))
+    assert "172.16.0.0/12" not in firewall.ruleset(part())
+
+
 def test_pods_may_reach_their_node() -> None:
     text = firewall.ruleset(part(network=ClusterNetwork(pods="10.50.0.0/16", services="fd00:43::/112")))
     assert "ip saddr 10.50.0.0/16 accept" in text

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster.node_parts import MATERIALS, RACK
+from cluster.node_parts import BOARD, MATERIALS, RACK
 from cluster.sealed_parts import HA, edits, files, part, written
 
 from imagesmith.cluster import vip
+from imagesmith.cluster.parts import cautions
 from imagesmith.errors import DocumentInvalid
 from imagesmith.model import ClusterNetwork, Materials
 
@@ -56,6 +57,25 @@ def test_it_holds_the_control_planes_address_and_does_nothing_else() -> None:
     assert (told["address"], told["vip_interface"], told["vip_subnet"]) == ("192.168.7.9", "eth1", "32")
     assert (told["cp_enable"], told["vip_arp"], told["vip_leaderelection"]) == ("true", "true", "true")
     assert told["svc_enable"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (("", "", ""), "eth1"),
+        (("eth1", "", "eth1"), "eth1"),
+        (("end0", "end0", "end0"), "end0"),
+        (("end0", "", ""), ""),
+        (("end0", "enp1s0", "end0"), ""),
+    ],
+)
+def test_all_servers_tell_it_the_same_interface_or_it_finds_its_own(own: tuple[str, ...], told: str) -> None:
+    heads = tuple(replace(one, interface=name) for one, name in zip(HA.nodes[:3], own, strict=True))
+    parts = [part(one.name, HA, nodes=(*heads, *HA.nodes[3:]), network=NETWORK) for one in heads]
+    (made,) = {vip.manifest(one, MATERIALS) for one in parts}
+    assert f'value: "{told}"' in made.decode().partition("vip_interface")[2].splitlines()[1]
+    minded = [any("different interfaces" in line for line in cautions(one, BOARD)) for one in parts]
+    assert minded == [told == ""] * 3
 
 
 def test_it_runs_on_servers_alone_in_their_own_network() -> None:

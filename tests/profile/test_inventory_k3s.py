@@ -42,7 +42,8 @@ upkeep:
     ),
     (
         "profile: pi-worker",
-        "profile: pi-worker\n    labels: {disk: ssd, example.org/on: true}\n    taints: [a=b:NoExecute, a:NoSchedule]",
+        "profile: pi-worker\n    labels: {disk: ssd, example.org/on: true}\n    taints: [a=b:NoExecute, a:NoSchedule]\n"
+        "    interface: end0",
     ),
 )
 
@@ -85,6 +86,7 @@ def test_all_that_can_be_said_of_a_node():
     node = load(FULL).node("d")
     assert node.labels == {"disk": "ssd", "example.org/on": "true"}
     assert node.taints == ("a=b:NoExecute", "a:NoSchedule")
+    assert node.interface == "end0"
 
 
 def test_what_is_not_said_is_as_the_model_has_it():
@@ -136,6 +138,7 @@ def test_without_k3s_nothing_of_it_is_there():
         ("vip: 192.168.1.9", "vip: 192.168.1.9/24", "is not an address"),
         ("enp1s0", "eth0;reboot", "is not a network interface"),
         ("enp1s0", "flannel.1", "leads to no other node"),
+        ("end0", "end0 eth0", "interface: 'end0 eth0' is not a network interface"),
         ("[rack.example.org", "[Rack_1", "is not a server"),
         ("port: 2022", "port: 0", "is not between 1 and 65535"),
         ("updates: security", "updates: all", "is none of off, security"),
@@ -173,7 +176,8 @@ def test_what_only_k3s_gives_a_meaning_is_refused_without_it():
         )
     )
     paths = [line.split(": ")[1] for line in found]
-    assert paths == ["network", "ssh", "upkeep", "nodes[1].role", "nodes[1].labels", "nodes[1].taints"]
+    of_node = [f"nodes[1].{key}" for key in ("role", "labels", "taints", "interface")]
+    assert paths == ["network", "ssh", "upkeep", *of_node]
     assert all("add `k3s: {channel: stable}`" in line for line in found)
 
 
