@@ -28,14 +28,13 @@ def replace(
     node = of.node(name).name
     with reached(of) as nodes:
         wanted = _known(of, nodes, node)
+        if of.vault and wanted.nodes is not None:
+            record_founded(of.vault, now())
         steps = replacement(wanted, empty=empty, drain=drain)
         agreed(steps, agree)
         left = do(nodes, steps, listener=listener)
-    if of.vault:
-        if founds_anew(wanted, empty=empty):
-            forget_founded(of.vault)
-        elif wanted.nodes is not None:
-            record_founded(of.vault, now())
+    if of.vault and founds_anew(wanted, empty=empty):
+        forget_founded(of.vault)
     return left
 
 

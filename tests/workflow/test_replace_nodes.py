@@ -50,7 +50,19 @@ def test_nothing_is_done_that_was_not_agreed(rack: Running) -> None:
         replace(rack.rack, "a-1", rack.agree(False))
     assert any("k3s kubectl drain a-1" in line for line in rack.shown)
     assert rack.calls("drain", "delete", "stop") == []
-    assert rack.fact("founded") == ""
+
+
+def test_a_cluster_that_answered_is_remembered_whatever_comes_of_it(rack: Running) -> None:
+    seen = []
+
+    def refuse(lines: object) -> bool:
+        seen.append(rack.fact("founded"))
+        return False
+
+    with pytest.raises(Interrupted):
+        replace(rack.rack, "a-1", refuse)
+    assert seen == [rack.fact("founded")]
+    assert seen[0].startswith("20")
 
 
 def test_a_step_that_fails_stops_all_that_come_after(rack: Running) -> None:
