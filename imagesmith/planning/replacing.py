@@ -80,6 +80,15 @@ def _refuse_loss(wanted: Replacement, empty: bool) -> None:
                 f"--empty is for a cluster that is lost, and {', '.join(alive)} still has it",
                 hint=f"imagesmith replace {wanted.node}, without --empty",
             )
+        # Once the founding is forgotten, it is the inventory's first server again that founds.
+        first = wanted.servers[0]
+        if wanted.node != first:
+            raise UsageError(
+                f"{wanted.node} would found nothing: the next image of {first}, the inventory's first server, founds "
+                f"the cluster anew, and {wanted.node} joins it",
+                hint=f"imagesmith replace {first} --empty, then build {wanted.node} too; where {first} does not come "
+                f"back, write {wanted.node} before it in the inventory",
+            )
         return
     if not others or wanted.datastore != "etcd":
         raise UsageError(

@@ -121,6 +121,14 @@ def test_empty_is_refused_while_another_server_has_the_cluster() -> None:
         replacement(SERVER, empty=True)
 
 
+def test_empty_is_refused_where_another_servers_image_would_found() -> None:
+    lost = replace(SERVER, server="", nodes=None)
+    with pytest.raises(UsageError, match="s-2 would found nothing: the next image of s-1") as caught:
+        replacement(lost, empty=True)
+    assert "imagesmith replace s-1 --empty" in caught.value.hint
+    assert "imagesmith build s-1" in words(replacement(replace(lost, node="s-1"), empty=True))
+
+
 def test_an_agent_comes_back_where_no_server_answers() -> None:
     told = words(replacement(replace(AGENT, server="", nodes=None), empty=False))
     assert told.splitlines()[-1].startswith("you: imagesmith flash")
