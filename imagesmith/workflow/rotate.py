@@ -25,7 +25,7 @@ from imagesmith.vault.names import (
     SERVICE_KEY,
     UPPER,
 )
-from imagesmith.workflow.vault import Opening
+from imagesmith.workflow.vault import Opening, no_more
 
 _STAGE = (
     f"imagesmith vault export {CA} FOLDER/tls, carry FOLDER to a server, there `k3s certificate rotate-ca "
@@ -90,9 +90,10 @@ def what_follows(name: str) -> str:
         )
     if name == CA:
         return (
-            "a running cluster goes on with the old ones, and nothing that is built from now on joins it. Start anew "
-            "with new images for every node, and tell the vault: imagesmith vault founded --forget. Or change the "
-            f"running cluster: {_STAGE} with --force; every node needs its new token before it is restarted, every pod "
+            "a running cluster goes on with the old ones, and nothing that is built from now on joins it. The vault has "
+            "forgotten that a cluster was founded: start anew with new images for every node, switched on once the old "
+            "cards are out. Or change the running cluster, and tell the vault that it is there (imagesmith vault "
+            f"founded): {_STAGE} with --force; every node needs its new token before it is restarted, every pod "
             "a restart, everybody a new kubeconfig"
         )
     if name in LEAVES.values():
@@ -135,6 +136,8 @@ def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str
         if LEAVES["server-ca"] not in change.index.secrets:
             raise _nothing(folder, CA)
         authorities.put_all(change, made)
+        # Else every image of now on would wait for a server under the new root, and none would found.
+        no_more(change)
     return tuple(made)
 
 

@@ -178,9 +178,13 @@ def record_founder(folder: Path, node: str, servers: Iterable[str]) -> None:
 def forget_founded(folder: Path) -> None:
     """The cluster is no more, and nobody its founder: the first server's next image founds it anew."""
     with store.changing(folder) as change:
-        change.remember({FOUNDED: "", FOUNDER: ""})
-        # Nor is there a node that waits for a secret.
-        change.remember({fact: "" for fact in change.index.facts if fact.startswith(ROTATING)})
+        no_more(change)
+
+
+def no_more(change: store.Change) -> None:
+    """The same, among other changes. No node of it waits for a secret either."""
+    change.remember({FOUNDED: "", FOUNDER: ""})
+    change.remember({fact: "" for fact in change.index.facts if fact.startswith(ROTATING)})
 
 
 def lock_anew(folder: Path, opening: Opening, key: Key) -> None:

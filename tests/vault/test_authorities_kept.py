@@ -23,7 +23,7 @@ from imagesmith.vault.names import CA, LEAVES, UPPER, of_cluster
 from imagesmith.workflow.foreign import lay_out, take, take_authorities
 from imagesmith.workflow.rotate import rotate, what_follows
 from imagesmith.workflow.sealed import sealed_cluster
-from imagesmith.workflow.vault import Opening, draw_missing, names_for
+from imagesmith.workflow.vault import Opening, draw_missing, names_for, record_founded, record_founder
 
 CLUSTER = Cluster("home", "home.arpa", (Node("node-1", "x86-master"),), k3s=K3s())
 OPENED = ("--vault-key", "rack.key")
@@ -100,6 +100,15 @@ def test_a_new_root_is_drawn_only_by_who_wants_a_new_cluster(vault: Path, name: 
         rotate(vault, name, closed())
     assert "rotate cluster/ca --new-cluster" in caught.value.hint
     assert (vault / "index.json").read_bytes() == before
+
+
+def test_a_new_cluster_was_not_founded_yet(vault: Path) -> None:
+    record_founded(vault, "2026-11-01T00:00:00Z")
+    record_founder(vault, "node-2", ["node-1", "node-2"])
+    rotate(vault, LEAVES["client-ca"], opening(vault), begins=True)
+    rotate(vault, CA, closed(), new_cluster=True)
+    assert list(read_index(vault).facts) == ["ca_hash"]
+    assert "forgotten that a cluster was founded" in what_follows(CA)
 
 
 def test_a_new_cluster_has_nothing_of_the_old_root(vault: Path, tmp_path: Path) -> None:
