@@ -90,9 +90,9 @@ def what_follows(name: str) -> str:
         )
     if name == CA:
         return (
-            "a running cluster goes on with the old ones, and nothing that is built from now on joins it. The vault has "
-            "forgotten that a cluster was founded: start anew with new images for every node, switched on once the old "
-            "cards are out. Or change the running cluster, and tell the vault that it is there (imagesmith vault "
+            "a running cluster goes on with the old ones, and nothing that is built from now on joins it. The vault "
+            "has forgotten that a cluster was founded: start anew with new images for every node, switched on once the "
+            "old cards are out. Or change the running cluster, and tell the vault that it is there (imagesmith vault "
             f"founded): {_STAGE} with --force; every node needs its new token before it is restarted, every pod "
             "a restart, everybody a new kubeconfig"
         )
