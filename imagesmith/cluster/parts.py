@@ -75,8 +75,8 @@ def cautions(part: Part, board: Board) -> tuple[str, ...]:
     interfaces = vip_interfaces(part)
     if part.duty != "agent" and part.cluster.network.vip and len(interfaces) > 1:
         found.append(
-            f"the servers name different interfaces ({', '.join(one or 'none' for one in interfaces)}), and the VIP has "
-            "one for all: each holds it on that of its default route"
+            f"the servers name different interfaces ({', '.join(one or 'none' for one in interfaces)}), and the VIP "
+            "has one for all: each holds it on that of its default route"
         )
     return tuple(found)
 
