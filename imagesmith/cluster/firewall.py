@@ -7,7 +7,7 @@ still be dropped by somebody else's table, which is as it should be. Addresses a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Literal
@@ -42,6 +42,8 @@ def openings(part: Part) -> tuple[Opening, ...]:
         *_EVERY_NODE,
         *(_ETCD if server and _has_etcd(part) else ()),
         *((Opening("udp", str(clock.PORT), "nodes", "the time"),) if clock.serves(part) else ()),
+        *_asked_for(part.cluster.network.open, "nodes"),
+        *_asked_for(part.cluster.network.open_to_all, "anyone"),
     )
 
 
@@ -113,6 +115,12 @@ def ruleset(part: Part) -> str:
         chains.append(_chain("servers", _ports(openings(part), "servers")))
     chains.append(_chain("input", ("type filter hook input priority filter; policy drop;", *rules)))
     return _TABLE.format(table=TABLE, chains="\n".join(chains))
+
+
+def _asked_for(written: Iterable[str], source: Source) -> Iterator[Opening]:
+    for one in written:
+        ports, _, protocol = one.partition("/")
+        yield Opening("tcp" if protocol == "tcp" else "udp", ports, source, "your own")
 
 
 def _has_etcd(part: Part) -> bool:

@@ -70,6 +70,10 @@ class ClusterNetwork:
     names: tuple[str, ...] = ()
     """What else the servers' certificates are for, names or addresses."""
     firewall: bool = True
+    open: tuple[str, ...] = ()
+    """Ports of every node that its firewall leaves open for nodes and pods, as `9100/tcp`, `27015-27030/udp`."""
+    open_to_all: tuple[str, ...] = ()
+    """The same, for anyone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,19 @@ def interface(text: str) -> str:
     return text
 
 
+def ports(text: str) -> str:
+    """Ports that a firewall leaves open, as `9100/tcp` or `27015-27030/udp`."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?/(?:tcp|udp)", text)
+    if not found:
+        raise ValueError(f"{text[:40]!r} is not a port with its protocol; write it like 9100/tcp or 27015-27030/udp")
+    low, high = int(found[1]), int(found[2] or 65535)
+    if max(low, high) > 65535:
+        raise ValueError(f"{text!r} has a port above 65535, and there is none")
+    if low >= high and found[2]:
+        raise ValueError(f"{text!r} does not go from a lower port to a higher one; write it like 27015-27030/udp")
+    return text
+
+
 def registry(text: str) -> str:
     """As images name it: `docker.io`, `nas.home.arpa:5000`; or `*`."""
     if text != "*" and not (re.fullmatch(rf"{_DNS}(:[0-9]{{1,5}})?", text) and len(text) <= 255 and _port(text)):

@@ -24,18 +24,36 @@ _K3S_PORTS = {
     **dict.fromkeys((*range(10248, 10251), *range(10256, 10260)), "the kubelet's or its neighbours'"),
 }
 _NODE_PORTS = range(30000, 32768)
+_VXLAN = 8472
+"""Whoever can send to it sends as a pod; the firewall alone keeps strangers from it."""
 
 
 def read_network(fields: Fields) -> ClusterNetwork:
     default = ClusterNetwork()
-    return ClusterNetwork(
+    network = ClusterNetwork(
         pods=fields.take("pods", text(kubernetes.network), default.pods),
         services=fields.take("services", text(kubernetes.network), default.services),
         vip=fields.take("vip", text(names.ip_address), ""),
         interface=fields.take("interface", text(kubernetes.interface), ""),
         names=tuple(dict.fromkeys(fields.take("names", listed(text(names.host_or_address)), ()))),
         firewall=fields.take("firewall", boolean, True),
+        open=tuple(dict.fromkeys(fields.take("open", listed(text(kubernetes.ports)), ()))),
+        open_to_all=tuple(dict.fromkeys(fields.take("open_to_all", listed(text(kubernetes.ports)), ()))),
     )
+    _check_open(fields, network)
+    return network
+
+
+def _check_open(fields: Fields, network: ClusterNetwork) -> None:
+    for key in ("open", "open_to_all"):
+        if fields.has(key) and not network.firewall:
+            fields.complain(key, "without a firewall every port is open", "take it away, or `firewall: true`")
+    for written in network.open_to_all:
+        ports, _, protocol = written.partition("/")
+        low, _, high = ports.partition("-")
+        if protocol == "udp" and int(low) <= _VXLAN <= int(high or low):
+            message = f"{written} has {_VXLAN}/udp in it, the pods' network, which asks nobody for a key"
+            fields.complain("open_to_all", message, "leave that port out; the nodes have it open among themselves")
 
 
 def read_ssh(fields: Fields) -> SshAccess:

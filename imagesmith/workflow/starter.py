@@ -76,6 +76,9 @@ network:
   # names: [rack.example.org]
   # Nodes answer only what the cluster, SSH and your services need.
   firewall: true
+  # Ports of your own on every node: for the other nodes and pods, and for anyone.
+  # open: [9100/tcp, 3493/tcp]
+  # open_to_all: [8883/tcp]
 
 ssh:
   # openssh, dropbear, or both: one is left to log in by when the other fails. Dropbear then answers on `dropbear_port`,

@@ -22,6 +22,7 @@ needs_nft = pytest.mark.skipif(not NFT or not shutil.which("unshare"), reason="n
 ETCD = K3s(datastore="etcd")
 HA = replace(RACK, nodes=(*servers(3), *RACK.nodes[1:]), k3s=ETCD)
 WITH_DHCP = replace(RACK, nodes=(RACK.nodes[0], replace(RACK.nodes[1], network=Network())))
+OPENED = ClusterNetwork(open=("9100/tcp",), open_to_all=("9990-9999/udp",))
 SIX = replace(RACK, nodes=tuple(replace(one, network=Network(f"fd00::{n}/64")) for n, one in enumerate(RACK.nodes, 1)))
 
 
@@ -113,6 +114,12 @@ def test_pods_may_reach_their_node() -> None:
     assert "ip6 saddr fd00:43::/112 accept" in text
 
 
+@pytest.mark.parametrize("name", ["head", "arm-1"])
+def test_ports_of_ones_own_are_open_to_whom_they_are_to_be(name: str) -> None:
+    more = opened(part(name, network=OPENED)) - opened(part(name))
+    assert more == {("tcp", "9100", "nodes"), ("udp", "9990-9999", "anyone")}
+
+
 def test_the_page_tells_every_port() -> None:
     page = (Path(__file__).parents[2] / "docs/access.md").read_text()
     told = page.partition("| open | on | to | for |")[2].partition("\n\n")[0]
@@ -157,8 +164,8 @@ def test_nothing_but_our_own_table_is_named() -> None:
 @needs_nft
 @pytest.mark.parametrize(
     "one",
-    [part(), part("arm-1"), part("head-1", HA), part("head", WITH_DHCP), part("head", SIX)],
-    ids=["server", "agent", "etcd", "dhcp", "ipv6"],
+    [part(), part("arm-1"), part("head-1", HA), part("head", WITH_DHCP), part("head", SIX), part(network=OPENED)],
+    ids=["server", "agent", "etcd", "dhcp", "ipv6", "opened"],
 )
 def test_nft_takes_the_rules(one: Part, tmp_path: Path) -> None:
     rules = tmp_path / "firewall.nft"
@@ -212,8 +219,8 @@ def behind() -> Iterator[Machines]:
             yield made
 
 
-def load(made: Machines) -> None:
-    made.run(made.node, NFT, "-f", "-", text=firewall.ruleset(part(k3s=ETCD)))
+def load(made: Machines, network: ClusterNetwork = RACK.network) -> None:
+    made.run(made.node, NFT, "-f", "-", text=firewall.ruleset(part(k3s=ETCD, network=network)))
 
 
 @pytest.mark.root
@@ -240,6 +247,17 @@ def test_what_is_between_nodes_is_reached_from_their_network_alone(behind: Machi
 def test_all_else_is_dropped(behind: Machines) -> None:
     found = behind.reaches(behind.computer, ("tcp", NEAR, NODE, 9100), ("udp", NEAR, NODE, 9999))
     assert found == [False] * 2
+
+
+@pytest.mark.root
+def test_ports_of_ones_own_are_reached_from_where_they_are_to_be(behind: Machines) -> None:
+    load(behind, OPENED)
+    try:
+        near = behind.reaches(behind.computer, ("tcp", NEAR, NODE, 9100), ("udp", NEAR, NODE, 9999))
+        far = behind.reaches(behind.computer, ("tcp", FAR, NODE_FROM_FAR, 9100), ("udp", FAR, NODE_FROM_FAR, 9999))
+        assert (near, far) == ([True, True], [False, True])
+    finally:
+        load(behind)
 
 
 @pytest.mark.root

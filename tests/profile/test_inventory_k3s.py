@@ -31,7 +31,9 @@ network:
   vip: 192.168.1.9
   interface: enp1s0
   names: [rack.example.org, 203.0.113.5]
-  firewall: no
+  firewall: yes
+  open: [9100/tcp, 30000-30010/udp, 9100/tcp]
+  open_to_all: [3493/tcp]
 ssh: {server: both, port: 2022, dropbear_port: 443}
 upkeep:
   updates: security
@@ -76,7 +78,10 @@ def test_a_password_of_a_registry_knows_where_it_was_named():
 def test_all_that_can_be_said_of_the_rest():
     cluster = load(FULL)
     names = ("rack.example.org", "203.0.113.5")
-    assert cluster.network == ClusterNetwork("10.52.0.0/16", "10.53.0.0/16", "192.168.1.9", "enp1s0", names, False)
+    assert cluster.network == ClusterNetwork(
+        "10.52.0.0/16", "10.53.0.0/16", "192.168.1.9", "enp1s0", names,
+        open=("9100/tcp", "30000-30010/udp"), open_to_all=("3493/tcp",),
+    )  # fmt: skip
     assert cluster.ssh == SshAccess("both", 2022, 443)
     mirrors = {"debian": "http://ftp.de.debian.org/debian"}
     assert cluster.upkeep == Upkeep("security", "online", mirrors, "http://proxy.home.arpa:3128", False)
@@ -139,6 +144,11 @@ def test_without_k3s_nothing_of_it_is_there():
         ("enp1s0", "eth0;reboot", "is not a network interface"),
         ("enp1s0", "flannel.1", "leads to no other node"),
         ("end0", "end0 eth0", "interface: 'end0 eth0' is not a network interface"),
+        ("firewall: yes", "firewall: no", "network.open: without a firewall every port is open"),
+        ("firewall: yes", "firewall: no", "network.open_to_all: without a firewall every port is open"),
+        ("[9100/tcp, 3", "[9100, 3", "network.open[0]: '9100' is not a port with its protocol"),
+        ("[3493/tcp]", "[8472/udp]", "network.open_to_all: 8472/udp has 8472/udp in it, the pods' network"),
+        ("[3493/tcp]", "[1024-9000/udp]", "which asks nobody for a key"),
         ("[rack.example.org", "[Rack_1", "is not a server"),
         ("port: 2022", "port: 0", "is not between 1 and 65535"),
         ("updates: security", "updates: all", "is none of off, security"),
