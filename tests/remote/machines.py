@@ -104,7 +104,8 @@ def running(machine: Machine, cluster: Path) -> Iterator[None]:
     config = machine.folder / "sshd_config"
     path = f"{machine.folder}/bin:{machine.folder}/usr/local/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     config.write_text(
-        f"ListenAddress {machine.address}\nPort {machine.port}\nHostKey {machine.folder}/host\nPidFile {machine.folder}/sshd.pid\n"
+        f"ListenAddress {machine.address}\nPort {machine.port}\nHostKey {machine.folder}/host\n"
+        f"PidFile {machine.folder}/sshd.pid\n"
         f"AuthorizedKeysFile {machine.identity}.pub\nStrictModes no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nUsePAM no\nPermitRootLogin prohibit-password\n"
         f"SetEnv PATH={path} HOME={machine.folder} MACHINE={machine.folder} CLUSTER={cluster} ROOT={machine.folder}\n"
