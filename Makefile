@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test boot-test bench golden docs system clean
+.PHONY: help demo check test boot-test long-test bench golden docs system clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,8 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck -s sh firstboot/lib.sh firstboot/run firstboot/report firstboot/steps/* installer/*; \
+	@if command -v shellcheck >/dev/null; then shellcheck -s sh firstboot/lib.sh firstboot/run firstboot/report firstboot/steps/* \
+	  $$(grep -lE '^(#!/bin/sh|# shellcheck shell)' firstboot/cluster/*) installer/*; \
 	else echo "shellcheck is not installed, scripts are not checked"; fi
 	$(BIN)/pytest -q -x -n auto -m "not slow and not root and not archive and not boot" --ignore-glob='*_image*.py' \
 	  tests/test_architecture.py tests/test_help.py tests/formats tests/profile tests/planning tests/families
@@ -27,8 +28,11 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 test: system $(VENV)/ready ## every test but the boot lane and the archive's
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
 
-boot-test: system $(VENV)/ready ## build real Debian bases and boot x86, arm64 virt and raspi3b in QEMU
-	$(BIN)/pytest -v -m "boot or archive" --timeout 3000 tests
+boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and a cluster
+	$(BIN)/pytest -v -m "(boot or archive) and not long" --timeout 3000 tests
+
+long-test: system $(VENV)/ready ## boot a cluster of three servers and lose two of them: most of an hour, not part of CI
+	$(BIN)/pytest -v -s -m long --timeout 3600 tests/lanes
 
 bench: system $(VENV)/ready ## measure what is claimed about speed and memory, side by side with a peer
 	$(BIN)/python -m bench

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.boot,
     pytest.mark.archive,
     pytest.mark.root,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(3600),
     pytest.mark.xdist_group("rack"),
 ]
