@@ -127,6 +127,8 @@ def test_nothing_is_founded_beside_who_shows_our_certificates_without_proof(node
     port = silent_port()
     with serving(tmp_path / "false", authority(1), shown=authority(), port=port) as url:
         ours(node, url, CLUSTER_DATASTORE="etcd")
+        # Between the false server's end and the true one's start nobody answers.
+        node.configure(NODE_NAME="node-1", FOUND_WAIT_S="60")
         process = subprocess.Popen([node.library / "k3s-start"], env=node.environment, stdout=subprocess.DEVNULL)
         while told(node, "waits_for") != "server":
             assert process.poll() is None
