@@ -31,7 +31,7 @@ test: system $(VENV)/ready ## every test but the boot lane and the archive's
 boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and a cluster
 	$(BIN)/pytest -v -m "(boot or archive) and not long" --timeout 3000 tests
 
-long-test: system $(VENV)/ready ## boot a cluster of three servers and lose two of them: most of an hour, not part of CI
+long-test: system $(VENV)/ready ## give clusters faults, lose two of three servers: an hour, not part of CI yet
 	$(BIN)/pytest -v -s -m long --timeout 3600 tests/lanes
 
 bench: system $(VENV)/ready ## measure what is claimed about speed and memory, side by side with a peer
