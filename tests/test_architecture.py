@@ -107,3 +107,10 @@ def test_a_function_is_one_step(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length < 100, f"{_name(path)}:{node.lineno}: {node.name} has {length} lines"
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """pytest takes two of one name in two folders for one module, and refuses the second."""
+    paths = sorted(Path(__file__).parent.rglob("test_*.py"))
+    names = [path.name for path in paths]
+    assert [str(path) for path in paths if names.count(path.name) > 1] == []
