@@ -150,10 +150,10 @@ def test_every_archive_that_an_inventory_may_name_is_known() -> None:
 @pytest.mark.parametrize(
     ("name", "address", "its"),
     [
-        ("debian", "http://deb.debian.org/debian", True),
-        ("debian", "https://deb.debian.org/debian/", True),
+        ("debian", "http://ftp.zz.debian.org/debian", True),
+        ("debian", "https://ftp.zz.debian.org/debian/", True),
         ("debian", "http://ftp.de.debian.org/debian", True),
-        ("debian", "http://deb.debian.org/debian-security", False),
+        ("debian", "http://ftp.zz.debian.org/debian-security", False),
         ("debian", "http://archive.raspberrypi.com/debian", False),
         ("raspberrypi", "http://archive.raspberrypi.com/debian/", True),
         ("ubuntu", "http://archive.ubuntu.com/ubuntu", True),

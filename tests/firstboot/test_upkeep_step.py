@@ -16,19 +16,19 @@ MIRROR = "http://mirror.example/debian"
 DEB822 = """\
 Types: deb deb-src
 # See /usr/share/doc/apt
-URIs: http://deb.debian.org/debian
- https://deb.debian.org/debian/
+URIs: http://ftp.zz.debian.org/debian
+ https://ftp.zz.debian.org/debian/
 Suites: trixie trixie-updates
 Components: main contrib
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: http://ftp.zz.debian.org/debian-security
 Suites: trixie-security
 Components: main
 """
 ONE_LINE = """\
-deb [signed-by=/x.gpg] http://deb.debian.org/debian trixie main
+deb [signed-by=/x.gpg] http://ftp.zz.debian.org/debian trixie main
 deb\thttp://archive.raspberrypi.com/debian/ trixie main
 """
 SOURCES, LIST = "etc/apt/sources.list.d/debian.sources", "etc/apt/sources.list"
@@ -72,10 +72,10 @@ def test_every_address_of_an_archive_becomes_the_mirrors_and_no_other(kept: Node
     run(kept)
     mark, _, text = kept.read(SOURCES).partition("\n")
     assert mark.startswith("# ")
-    expected = DEB822.replace("http://deb.debian.org/debian\n", f"{MIRROR}\n")
-    assert text == expected.replace("https://deb.debian.org/debian/", MIRROR)
-    assert "http://deb.debian.org/debian-security\n" in text
-    assert kept.read(LIST).partition("\n")[2] == ONE_LINE.replace("http://deb.debian.org/debian", MIRROR)
+    expected = DEB822.replace("http://ftp.zz.debian.org/debian\n", f"{MIRROR}\n")
+    assert text == expected.replace("https://ftp.zz.debian.org/debian/", MIRROR)
+    assert "http://ftp.zz.debian.org/debian-security\n" in text
+    assert kept.read(LIST).partition("\n")[2] == ONE_LINE.replace("http://ftp.zz.debian.org/debian", MIRROR)
 
 
 def test_each_archive_has_its_own_mirror(kept: NodeFolder) -> None:
@@ -88,7 +88,7 @@ def test_each_archive_has_its_own_mirror(kept: NodeFolder) -> None:
 
 
 def test_two_addresses_beside_each_other_are_both_seen(kept: NodeFolder) -> None:
-    kept.write(SOURCES, "URIs: http://deb.debian.org/debian http://ftp.de.debian.org/debian\n")
+    kept.write(SOURCES, "URIs: http://ftp.zz.debian.org/debian http://ftp.de.debian.org/debian\n")
     mirrors(kept, debian=MIRROR)
     run(kept)
     assert kept.read(SOURCES).splitlines()[1] == f"URIs: {MIRROR} {MIRROR}"
@@ -128,7 +128,7 @@ def test_a_second_run_changes_nothing(kept: NodeFolder) -> None:
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="apt is not here")
 def test_apt_itself_reads_what_was_made_of_them(kept: NodeFolder, tmp_path: Path) -> None:
-    kept.write(LIST, "deb http://deb.debian.org/debian trixie main\n")
+    kept.write(LIST, "deb http://ftp.zz.debian.org/debian trixie main\n")
     mirrors(kept, debian=MIRROR)
     run(kept)
     (kept.root / "var/lib/apt/lists/partial").mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_apt_itself_reads_what_was_made_of_them(kept: NodeFolder, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     asked = {line.split("'")[1].partition("/dists/")[0] for line in done.stdout.splitlines()}
-    assert asked == {MIRROR, "http://deb.debian.org/debian-security"}
+    assert asked == {MIRROR, "http://ftp.zz.debian.org/debian-security"}
 
 
 # -- updates ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from imagesmith.errors import ContentMalformed
 from imagesmith.formats.apt_sources import AptSource, encode, mirrored, read, unrolled
 
-MAIN = AptSource(("http://deb.debian.org/debian",), ("trixie",), ("main",))
+MAIN = AptSource(("http://ftp.zz.debian.org/debian",), ("trixie",), ("main",))
 
 
 def one(text: str, path: str = "/etc/apt/sources.list") -> AptSource:
@@ -19,12 +19,12 @@ def one(text: str, path: str = "/etc/apt/sources.list") -> AptSource:
 
 
 def test_a_line_is_address_suite_and_components() -> None:
-    assert one("deb http://deb.debian.org/debian trixie main\n") == MAIN
+    assert one("deb http://ftp.zz.debian.org/debian trixie main\n") == MAIN
 
 
 def test_comments_source_code_and_empty_lines_are_left_out() -> None:
-    text = "# a comment\n\ndeb-src http://deb.debian.org/debian trixie main\n#deb http://x trixie main\n"
-    assert read("/etc/apt/sources.list", text + "deb http://deb.debian.org/debian trixie main # here\n") == (MAIN,)
+    text = "# a comment\n\ndeb-src http://ftp.zz.debian.org/debian trixie main\n#deb http://x trixie main\n"
+    assert read("/etc/apt/sources.list", text + "deb http://ftp.zz.debian.org/debian trixie main # here\n") == (MAIN,)
 
 
 def test_options_of_a_line() -> None:
@@ -102,16 +102,16 @@ def test_nothing_that_loosens_what_apt_checks_is_written() -> None:
 
 
 def test_a_mirror_stands_for_a_whole_address_and_for_no_part_of_one() -> None:
-    mirrors = {r"https?://deb\.debian\.org/debian/?": "http://mirror.lan/debian"}
+    mirrors = {r"https?://ftp\.zz\.debian\.org/debian/?": "http://mirror.lan/debian"}
     assert mirrored(MAIN, mirrors).uris == ("http://mirror.lan/debian",)
-    security = AptSource(("http://deb.debian.org/debian-security",), ("trixie-security",), ("main",))
+    security = AptSource(("http://ftp.zz.debian.org/debian-security",), ("trixie-security",), ("main",))
     assert mirrored(security, mirrors) == security
 
 
 def test_a_list_of_mirrors_becomes_its_first_address() -> None:
     source = AptSource(("mirror+file:/etc/apt/mirrors/debian.list", "http://b/"), ("trixie",), ("main",))
-    lists = {"/etc/apt/mirrors/debian.list": "# ours\nhttps://deb.debian.org/debian\tpriority:1\nhttp://other/\n"}
-    assert unrolled(source, lists).uris == ("https://deb.debian.org/debian", "http://b/")
+    lists = {"/etc/apt/mirrors/debian.list": "# ours\nhttps://ftp.zz.debian.org/debian\tpriority:1\nhttp://other/\n"}
+    assert unrolled(source, lists).uris == ("https://ftp.zz.debian.org/debian", "http://b/")
 
 
 def test_a_list_of_mirrors_that_is_not_there_is_no_address() -> None:

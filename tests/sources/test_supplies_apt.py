@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -232,9 +233,14 @@ def test_debians_own_archive_by_debians_own_keys(architecture: str) -> None:
     ring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     if not ring.exists():
         pytest.skip("debian-archive-keyring is not installed")
-    sources = f"deb [signed-by={ring}] http://deb.debian.org/debian trixie main\n"
+    # Where this machine gets its own packages from.
+    asked = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)"], capture_output=True, text=True, check=True
+    )
+    site = next(line for line in asked.stdout.splitlines() if line.rstrip("/").endswith("/debian"))
+    sources = f"deb [signed-by={ring}] {site} trixie main\n"
     files = {apt.STATUS: b"", apt.LISTS: sources.encode(), str(ring): ring.read_bytes()}
     found = {one.name: one for one in apt.lacking(files, architecture, ["dropbear-bin", "nftables"])}  # type: ignore[arg-type]
     assert {"dropbear-bin", "nftables", "libc6", "libnftables1"} <= set(found)
     assert found["dropbear-bin"].architecture == architecture
-    assert found["dropbear-bin"].url.startswith("http://deb.debian.org/debian/pool/")
+    assert found["dropbear-bin"].url.startswith(f"{site.rstrip('/')}/pool/")
