@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -26,6 +26,8 @@ from imagesmith.events import Listener, Noted, Progress, unheard
 from imagesmith.sources.part import Part, Version
 from imagesmith.sources.shown import shown
 from imagesmith.units import GiB, KiB, MiB, show_size
+
+Answer = TypeVar("Answer")
 
 MOST = 16 * GiB
 """No published file is larger, unless its profile states a size."""
@@ -128,46 +130,51 @@ def fetch_small(
     patience: Patience = PATIENT,
 ) -> bytes:
     """The body of a small file: a checksum list, a signature, a key."""
-    with requests.Session() as session:
-        attempts = _Attempts(url, patience, unheard)
-        while True:
-            try:
-                with _open(session, url, {}, patience) as response:
-                    _expect_whole(response, url)
-                    body = bytearray()
-                    for data in _body(response, patience):
-                        body += data
-                        if len(body) > limit:
-                            raise _too_large(url, limit)
-                    return bytes(body)
-            except _TryAgain as error:
-                attempts.pause(error)
+
+    def whole(session: requests.Session) -> bytes:
+        with _open(session, url, {}, patience) as response:
+            _expect_whole(response, url)
+            body = bytearray()
+            for data in _body(response, patience):
+                body += data
+                if len(body) > limit:
+                    raise _too_large(url, limit)
+            return bytes(body)
+
+    return _answered(url, patience, whole)
 
 
 def announced(url: str, *, patience: Patience = PATIENT) -> tuple[int, int]:
     """What a file's server says of it without sending it: its size, and when it was made; 0 where it does not say."""
-    with requests.Session() as session:
-        attempts = _Attempts(url, patience, unheard)
-        while True:
-            try:
-                with _open(session, url, {}, patience) as response:
-                    _expect_whole(response, url)
-                    return _length(response), _modified(response)
-            except _TryAgain as error:
-                attempts.pause(error)
+
+    def told(session: requests.Session) -> tuple[int, int]:
+        with _open(session, url, {}, patience) as response:
+            _expect_whole(response, url)
+            return _length(response), _modified(response)
+
+    return _answered(url, patience, told)
 
 
 def leads_to(url: str, *, patience: Patience = PATIENT) -> str:
     """Where an address redirects to, one hop; what lies there is not asked for. Raises SourceUnreachable."""
+
+    def next_hop(session: requests.Session) -> str:
+        with _asked(session, url, url, {}, patience) as response:
+            if response.status_code in _REDIRECTS and "Location" in response.headers:
+                return _next(url, response.headers["Location"], url)
+            _check_answer(response, url)
+            raise _unreachable(url, "leads nowhere, and should lead on to a release", "check the URL")
+
+    return _answered(url, patience, next_hop)
+
+
+def _answered(url: str, patience: Patience, ask: Callable[[requests.Session], Answer]) -> Answer:
+    """What `ask` makes of an answer, asked again as patience has it where that may help."""
     with requests.Session() as session:
         attempts = _Attempts(url, patience, unheard)
         while True:
             try:
-                with _asked(session, url, url, {}, patience) as response:
-                    if response.status_code in _REDIRECTS and "Location" in response.headers:
-                        return _next(url, response.headers["Location"], url)
-                    _check_answer(response, url)
-                    raise _unreachable(url, "leads nowhere, and should lead on to a release", "check the URL")
+                return ask(session)
             except _TryAgain as error:
                 attempts.pause(error)
 
