@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagesmith.cluster.k3s import PROGRAM
 from imagesmith.errors import ContentMalformed
 from imagesmith.events import Listener, unheard
 from imagesmith.model import Architecture, Supply
-from imagesmith.sources import lock, release
+from imagesmith.sources import lock
 from imagesmith.sources.asking import Asking
 from imagesmith.workflow.bases import Bases
-from imagesmith.workflow.locking import Options, today
+from imagesmith.workflow.locking import Options
 from imagesmith.workflow.planned import shipped_lock
-from imagesmith.workflow.supplies import PROGRAM, ReleaseFile, entry_for, release_source
+from imagesmith.workflow.resolving import looked_up
+from imagesmith.workflow.supplies import ReleaseFile, entry_for, release_source
 
 
 def program(
@@ -31,15 +33,12 @@ def program(
 
     It stays in the cache as long as `bases` is open. Raises SourceUnreachable, DigestMismatch, DocumentInvalid.
     """
-    chosen, source = options or Options(), release_source(inventory)
-    file = ReleaseFile("program", version, architecture, PROGRAM, 0o755, source.folder_url(version))
+    chosen, address = options or Options(), release_source(inventory).folder_url(version)
+    file = ReleaseFile("program", version, architecture, PROGRAM, 0o755, address)
     entry = entry_for(file, lock.read(lock_path), shipped_lock())
     if entry is None:
         asking = Asking(patience=chosen.patience, listener=listener)
-        entry = release.find(
-            source, "program", architecture, version, asking,
-            address=file.address, today=today(chosen), patience=chosen.patience,
-        )  # fmt: skip
+        entry = looked_up(file, inventory, {}, asking, chosen)
         lock.put_file(lock_path, file.key, entry)
     if entry.digest is None:
         raise ContentMalformed(

@@ -80,7 +80,7 @@ def update_beside(
     versions: dict[str, str] = {}
     for file, inventory in _release_files(targets).values():
         try:
-            entry = _looked_up(file, inventory, versions, asking, chosen)
+            entry = looked_up(file, inventory, versions, asking, chosen)
             changes += _put(file, entry, lock_path, chosen)
         except ImagesmithError as error:
             failures.setdefault(f"{error.where}: {error.what}", error)
@@ -125,7 +125,7 @@ def _resolve_release(
         # What other architectures have of the same channel: a cluster is of one version.
         versions = _known_versions(known, shipped)
         listener(StepStarted("look up", file.words(file.asked)))
-        entry = _looked_up(file, part.cluster.path, versions, asking, options)
+        entry = looked_up(file, part.cluster.path, versions, asking, options)
         lock.put_file(lock_path, file.key, entry)
         listener(StepFinished("look up", f"{file.words(entry.version)}, locked"))
 
@@ -139,7 +139,7 @@ def _known_versions(known: Lock, shipped: Lock) -> dict[str, str]:
     }
 
 
-def _looked_up(
+def looked_up(
     file: ReleaseFile, inventory: str, versions: dict[str, str], asking: Asking, options: Options
 ) -> LockEntry:
     """The file as its publisher has it; `versions` = what channels mean, asked once each."""

@@ -15,6 +15,7 @@ from typing import Literal
 from imagesmith import resources
 from imagesmith.cluster import contents
 from imagesmith.cluster.config import registry_ca
+from imagesmith.cluster.k3s import PROGRAM
 from imagesmith.errors import UsageError
 from imagesmith.families import INSTALLERS
 from imagesmith.formats.elf import ELF, HEAD, architecture_of, is_program
@@ -26,7 +27,6 @@ from imagesmith.sources.disk import digest_of, failures
 from imagesmith.sources.lock import Lock, LockEntry, PackageSet
 from imagesmith.workflow.target import Wanted
 
-PROGRAM = "/usr/local/bin/k3s"
 IMAGES = "/var/lib/rancher/k3s/agent/images"
 _RELEASES = "releases/k3s.yaml"
 Kind = Literal["program", "images"]
