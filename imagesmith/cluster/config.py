@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from imagesmith.cluster.parts import interface_of, reached_at, tls_names
+from imagesmith.cluster.parts import interface_of, own_address, reached_at, tls_names
 from imagesmith.formats.assignments import assignments
 from imagesmith.model import K3s, Node, Part, Registry, SealedCluster
 from imagesmith.secret import Quoted, SecretRef, SecretText
@@ -115,11 +115,6 @@ def url(server: Node, part: Part) -> str:
     """Where the other nodes reach a server: its own address or name, never the VIP, which is nobody's at first."""
     host = reached_at(server, part.cluster.domain)
     return f"https://{f'[{host}]' if ':' in host else host}:{PORT}"
-
-
-def own_address(node: Node) -> str:
-    """The address that a node is known to have; empty = whatever it gets."""
-    return node.network.address.partition("/")[0] or node.network.reserved
 
 
 def _of_cluster(part: Part) -> dict[str, _Value]:

@@ -64,13 +64,14 @@ def packages(part: Part) -> tuple[str, ...]:
     return ("openssl",)
 
 
-def unit(part: Part) -> str:
-    return "k3s-agent.service" if part.duty == "agent" else "k3s.service"
+def unit_of(duty: str) -> str:
+    """The unit that runs k3s on a node of this duty."""
+    return "k3s-agent.service" if duty == "agent" else "k3s.service"
 
 
 def _programs(part: Part, materials: Materials) -> tuple[Edit, ...]:
     """The unit, what it runs before and after k3s, and what a person runs."""
-    files, name = materials.files, unit(part)
+    files, name = materials.files, unit_of(part.duty)
     return (
         PutFile("root", f"{LIBRARY}/cluster-lib.sh", files["firstboot/cluster/cluster-lib.sh"]),
         *(PutFile("root", f"{LIBRARY}/{one}", files[f"firstboot/cluster/{one}"], 0o755) for one in _SCRIPTS),
@@ -110,7 +111,7 @@ def _configuration(part: Part, sealed: SealedCluster) -> tuple[Edit, ...]:
     if k3s and k3s.registries:
         edits.append(PutFile("root", f"{CONFIG}/registries.yaml", registries(k3s.registries), 0o600))
     if part.cluster.upkeep.proxy:
-        edits.append(PutFile("root", f"{UNITS}/{unit(part)}.env", proxy(part), 0o600))
+        edits.append(PutFile("root", f"{UNITS}/{unit_of(part.duty)}.env", proxy(part), 0o600))
     return tuple(edits)
 
 

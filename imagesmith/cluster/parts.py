@@ -26,8 +26,12 @@ def part_of(cluster: Cluster, node: Node, roles: Mapping[str, Role], sealed: Sea
 
 def reached_at(node: Node, domain: str) -> str:
     """What the other nodes reach a node by: its address, else the one that DHCP keeps for it, else its name."""
-    address = node.network.address.partition("/")[0] or node.network.reserved
-    return address or _full_name(node, domain)
+    return own_address(node) or _full_name(node, domain)
+
+
+def own_address(node: Node) -> str:
+    """The address that a node is known to have; empty = whatever it gets."""
+    return node.network.address.partition("/")[0] or node.network.reserved
 
 
 def interface_of(node: Node, cluster: Cluster) -> str:

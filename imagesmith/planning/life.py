@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from imagesmith.cluster.k3s import unit_of
+
 KUBECTL = ("k3s", "kubectl")
 """k3s's own, on a server, as root."""
-SERVER_UNIT, AGENT_UNIT = "k3s.service", "k3s-agent.service"
 CONFIG = "/etc/rancher/k3s/config.yaml"
 RESTART = ("systemctl", "restart")
 READY_S = 600
@@ -89,10 +90,6 @@ def shown(step: Step) -> str:
 def kubectl(server: str, doing: str, *words: str, until: str = "", limit_s: int = 30, hint: str = "") -> Run:
     """Something asked of the cluster, through one of its servers."""
     return Run(server, doing, (*KUBECTL, *words), until=until, limit_s=limit_s, hint=hint)
-
-
-def unit_of(duty: str) -> str:
-    return AGENT_UNIT if duty == "agent" else SERVER_UNIT
 
 
 def restart(node: str, duty: str, hint: str = "") -> Run:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from imagesmith.cluster.k3s import unit_of
 from imagesmith.errors import UsageError
 from imagesmith.planning.health import KubeNode
-from imagesmith.planning.life import ByHand, Run, Step, kubectl, unit_of
+from imagesmith.planning.life import ByHand, Run, Step, kubectl
 
 DRAIN_S = 180
 """What its pods get to end, elsewhere begun anew by then."""

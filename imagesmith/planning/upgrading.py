@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from imagesmith.cluster.k3s import unit_of
 from imagesmith.errors import UsageError
 from imagesmith.model import Architecture
-from imagesmith.planning.life import Run, Step, answers, is_ready, restart, unit_of
+from imagesmith.planning.life import Run, Step, answers, is_ready, restart
 
 PROGRAM = "/usr/local/bin/k3s"
 BEFORE = f"{PROGRAM}.before"

@@ -110,7 +110,7 @@ def test_what_the_unit_runs_is_there_and_can_be_run() -> None:
 @pytest.mark.parametrize("name", ["head", "arm-1"])
 def test_k3s_after_the_first_boot_is_no_cycle(name: str, tmp_path: Path) -> None:
     made = edits(part(name))
-    unit = k3s.unit(part(name))
+    unit = k3s.unit_of(part(name).duty)
     first = "imagesmith-firstboot.service"
     texts = {unit: written(files(made)[f"{UNITS}/{unit}"]), first: MATERIALS.files[f"firstboot/{first}"].decode()}
     for file, text in texts.items():
