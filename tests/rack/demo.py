@@ -70,4 +70,5 @@ def show(desk: Desk, lan: Lan, cards: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    # The inventory names files by their paths, which must hold from its own folder on.
+    sys.exit(main(Path(sys.argv[1]).absolute()))
