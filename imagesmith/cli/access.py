@@ -113,7 +113,7 @@ def _lifetime(days: int | None, hours: int | None) -> timedelta:
 
 
 def _draw(folder: Path, inventory: Cluster) -> None:
-    draw_missing(folder, names_for([node.name for node in inventory.nodes], cluster=has_k3s(inventory)))
+    draw_missing(folder, names_for([node.name for node in inventory.nodes], inventory))
 
 
 def _needed(cluster: Cluster | None) -> Cluster:

@@ -30,7 +30,7 @@ from imagesmith.workflow.build import BuildOptions, Compression, build
 from imagesmith.workflow.built import record_build
 from imagesmith.workflow.planned import lock_file, part_in_cluster, plan, remembered, remembered_target
 from imagesmith.workflow.resolving import resolve
-from imagesmith.workflow.sealed import has_k3s, require_vault, vault_of
+from imagesmith.workflow.sealed import require_vault, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
 from imagesmith.workflow.vault import Opening, draw_missing, names_for, record_founder
@@ -146,7 +146,7 @@ def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> lis
     """Where there is a vault, what the nodes and their k3s cluster have in it is drawn now, unless it was."""
     vault, nodes = vault_of(choice), [one.node.name for one in targets]
     if vault:
-        draw_missing(vault, names_for(nodes, cluster=any(has_k3s(one.cluster) for one in targets)))
+        draw_missing(vault, names_for(nodes, targets[0].cluster))
     return [plan(one, lock_file(choice), epoch=epoch, vault=vault) for one in targets]
 
 

@@ -27,7 +27,6 @@ from imagesmith.workflow.foreign import lay_out, take, take_authorities
 from imagesmith.workflow.nodes import rack_of
 from imagesmith.workflow.rotate import rotate, what_follows
 from imagesmith.workflow.rotation import apply, can_be_applied
-from imagesmith.workflow.sealed import has_k3s
 
 _FILE = click.Path(path_type=Path)
 _MOST_BYTES = 64 * 1024
@@ -71,7 +70,7 @@ def create_command(
     """
     opening = work.Opening(passphrase_asker(as_json), key, listener_for(ctx))
     nodes = [node.name for node in cluster.nodes] if cluster else []
-    drawn = work.create(folder, opening, _kind(key, plain), work.names_for(nodes, cluster=has_k3s(cluster)))
+    drawn = work.create(folder, opening, _kind(key, plain), work.names_for(nodes, cluster))
     if as_json:
         answer({"vault": str(folder), "drawn": list(drawn)})
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from imagesmith.cluster import access, clock, firewall, k3s, upkeep, vip
-from imagesmith.model import Edit, Materials, Node, Part, Profile, Promise
+from imagesmith.model import Cluster, Edit, Materials, Node, Part, Profile, Promise
 
 
 class Share(Protocol):
@@ -30,6 +30,20 @@ _SHARES: tuple[Share, ...] = (
     k3s,
     vip,
 )
+
+
+class Keeper(Protocol):
+    """A module of this folder that has secrets of its own in the vault."""
+
+    def secrets(self, cluster: Cluster) -> tuple[str, ...]: ...
+
+
+_KEEPERS: tuple[Keeper, ...] = ()
+
+
+def secrets(cluster: Cluster) -> tuple[str, ...]:
+    """The names in the vault of all that the inventory asks for, beside what k3s and every node has."""
+    return tuple(dict.fromkeys(name for keeper in _KEEPERS for name in keeper.secrets(cluster)))
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:

@@ -32,7 +32,7 @@ from imagesmith.model.origins import (
     Signature,
     Source,
 )
-from imagesmith.model.part import Duty, Part, SealedCluster, Supply
+from imagesmith.model.part import Duty, Part, Sealed, SealedCluster, Supply
 from imagesmith.model.planned import (
     BootWords,
     BuildPlan,
@@ -120,6 +120,7 @@ __all__ = [
     "Remove",
     "RemoveKey",
     "Role",
+    "Sealed",
     "SealedCluster",
     "SealedHostKey",
     "SetKey",

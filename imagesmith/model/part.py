@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imagesmith.model.origins import Digest
@@ -12,6 +12,15 @@ from imagesmith.secret import SecretRef
 
 Duty = Literal["founder", "server", "agent"]
 """`founder` is the one server whose image may start the cluster; the other servers and the agents join."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret of a vault, as far as everybody may know it."""
+
+    ref: SecretRef
+    public: str = ""
+    """Its public half, as its kind has it; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,8 @@ class SealedCluster:
     """The password in it: `K10<ca_hash>::node:<this>`."""
     node_passwords: Mapping[str, SecretRef]
     """By the node's name."""
+    more: Mapping[str, Sealed] = field(default_factory=dict)
+    """What else this cluster's inventory asks for (`cluster.contents.secrets`), by its name in the vault."""
     founder: str = ""
     """The server whose image was built as the one that founds; empty = none was yet."""
     founded: str = ""

@@ -14,7 +14,7 @@ from imagesmith.vault.names import OLD, node_password_name
 from imagesmith.vault.store import now
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, ask_cluster, reached
-from imagesmith.workflow.sealed import has_k3s, require_vault
+from imagesmith.workflow.sealed import require_vault
 from imagesmith.workflow.vault import draw_missing, forget_founded, names_for, record_founded
 
 
@@ -45,7 +45,7 @@ def add(of: Rack, name: str, listener: Listener = unheard) -> tuple[tuple[str, .
     """
     node = of.node(name).name
     require_vault(of.cluster, of.vault)
-    drawn = draw_missing(of.vault, names_for([node], cluster=has_k3s(of.cluster))) if of.vault else ()
+    drawn = draw_missing(of.vault, names_for([node], of.cluster)) if of.vault else ()
     with reached(of) as nodes:
         told = ask_cluster(nodes, [server for server in of.servers if server != node])
         steps = addition(node, of.duties[node], of.servers, told[1] if told else None)

@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from imagesmith.cluster import access
+from imagesmith.cluster import access, contents
 from imagesmith.errors import ContentMalformed, UsageError
-from imagesmith.model import Cluster, Node, SealedCluster, SealedHostKey
+from imagesmith.model import Cluster, Node, Sealed, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.index import INDEX, Entry, read_index
 from imagesmith.vault.names import (
@@ -76,7 +76,8 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
     kept = index.secrets
     named = {one.name: node_password_name(one.name) for one in cluster.nodes}
     passwords = {name: _ref(vault, own, kept[own]) for name, own in named.items() if own in kept}
-    needed = [SERVER_TOKEN, AGENT_TOKEN, SERVICE_KEY, *([node_password_name(node)] if node else [])]
+    more = contents.secrets(cluster)
+    needed = [SERVER_TOKEN, AGENT_TOKEN, SERVICE_KEY, *([node_password_name(node)] if node else []), *more]
     if not has_authorities(kept) or any(name not in kept for name in needed):
         return None
     # It ends up in configuration files, so it is looked at, whoever wrote the index.
@@ -94,6 +95,7 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
         server_token=_ref(vault, SERVER_TOKEN, kept[SERVER_TOKEN]),
         agent_token=_ref(vault, AGENT_TOKEN, kept[AGENT_TOKEN]),
         node_passwords=passwords,
+        more={name: Sealed(_ref(vault, name, kept[name]), kept[name].public) for name in more},
         founder=index.facts.get(FOUNDER, ""),
         founded=index.facts.get(FOUNDED, ""),
     )

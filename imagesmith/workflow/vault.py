@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagesmith.cluster import contents
 from imagesmith.disk import failures
 from imagesmith.errors import UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
+from imagesmith.model import Cluster
 from imagesmith.secret import Secret
 from imagesmith.vault import authorities, sealing, store
 from imagesmith.vault import backup as packing
@@ -139,10 +141,12 @@ def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
     return lacking
 
 
-def names_for(nodes: Iterable[str], *, cluster: bool) -> tuple[str, ...]:
-    """The names of all that nodes need, and with `cluster` of what k3s does."""
+def names_for(nodes: Iterable[str], cluster: Cluster | None) -> tuple[str, ...]:
+    """The names of all that nodes need, and of what their cluster does."""
     per_node = tuple(name for node in nodes for name in of_node(node))
-    return (*per_node, *(of_cluster() if cluster else ()))
+    if cluster is None or cluster.k3s is None:
+        return per_node
+    return (*per_node, *of_cluster(), *contents.secrets(cluster))
 
 
 def record_founded(folder: Path, when: str) -> bool:

@@ -69,7 +69,7 @@ def running_rack(folder: Path, datastore: str = "etcd") -> Iterator[Running]:
         cluster = _inventory(found, datastore)
         vault = folder / "cluster.vault"
         opening = work.Opening(_nobody)
-        work.create(vault, opening, "plain", work.names_for((), cluster=True))
+        work.create(vault, opening, "plain", work.names_for((), cluster))
         for name, machine in found.items():
             key = Secret((machine.folder / "host").read_bytes())
             take(vault, f"nodes/{name}/host-key.ed25519", key, "test", replace=False)

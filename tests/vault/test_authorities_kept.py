@@ -36,7 +36,7 @@ def vault(tmp_path: Path) -> Path:
     (tmp_path / "rack.key").write_bytes(key.reveal())
     (tmp_path / "rack.key").chmod(0o600)
     store.create(folder, store.Key("key-file", key))
-    draw_missing(folder, names_for(["node-1"], cluster=True))
+    draw_missing(folder, names_for(["node-1"], Cluster("home", "", (), k3s=K3s())))
     return folder
 
 

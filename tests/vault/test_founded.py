@@ -29,7 +29,7 @@ def test_the_first_time_counts(vault: Path) -> None:
 
 
 def test_a_plan_sees_it(vault: Path) -> None:
-    draw_missing(vault, names_for(["node-1"], cluster=True))
+    draw_missing(vault, names_for(["node-1"], Cluster("home", "", (), k3s=K3s())))
     cluster = Cluster("home", "", (Node("node-1", "x86-master"),), k3s=K3s())
     told = []
     for change in (lambda: None, lambda: record_founded(vault, FIRST), lambda: forget_founded(vault)):
@@ -49,7 +49,7 @@ def test_the_first_founder_stays_while_it_is_a_server(vault: Path) -> None:
 
 
 def test_a_plan_sees_the_founder_until_it_is_forgotten(vault: Path) -> None:
-    draw_missing(vault, names_for(["node-1"], cluster=True))
+    draw_missing(vault, names_for(["node-1"], Cluster("home", "", (), k3s=K3s())))
     cluster = Cluster("home", "", (Node("node-1", "x86-master"),), k3s=K3s())
     told = []
     for change in (lambda: record_founder(vault, "node-1", ["node-1"]), lambda: forget_founded(vault)):

@@ -40,7 +40,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vault with all that CLUSTER needs; not changed by who reads it."""
     folder = tmp_path_factory.mktemp("drawn") / "cluster.vault"
     store.create(folder, store.Key("key-file", KEY))
-    draw_missing(folder, names_for(["node-1", "node-2"], cluster=True))
+    draw_missing(folder, names_for(["node-1", "node-2"], CLUSTER))
     return folder
 
 
@@ -85,7 +85,7 @@ def test_a_plan_sees_when_each_secret_was_drawn(drawn: Path) -> None:
 
 
 def test_a_token_drawn_anew_makes_another_plan(vault: Path) -> None:
-    draw_missing(vault, names_for(["node-1", "node-2"], cluster=True))
+    draw_missing(vault, names_for(["node-1", "node-2"], CLUSTER))
     before = sealed_cluster(CLUSTER, vault)
     drawn_at = read_index(vault).secrets["cluster/agent-token"].made
     while store.now() == drawn_at:  # the index counts seconds
@@ -133,9 +133,9 @@ def test_certificates_hold_for_a_clock_that_is_hours_behind(drawn: Path, tmp_pat
 
 @pytest.mark.parametrize("name", [name for name in of_cluster() if "/ca/" not in name])
 def test_a_cluster_that_lacks_anything_is_not_there_yet(vault: Path, name: str) -> None:
-    draw_missing(vault, [one for one in names_for(["node-1"], cluster=True) if one != name])
+    draw_missing(vault, [one for one in names_for(["node-1"], CLUSTER) if one != name])
     assert sealed_cluster(CLUSTER, vault) is None
-    assert draw_missing(vault, names_for(["node-1"], cluster=True)) == (name,)
+    assert draw_missing(vault, names_for(["node-1"], CLUSTER)) == (name,)
     assert sealed_cluster(CLUSTER, vault)
 
 
@@ -145,7 +145,7 @@ def test_without_a_vault_or_in_an_empty_one_there_is_no_cluster(vault: Path) -> 
 
 
 def test_another_nodes_password_need_not_be_there(vault: Path) -> None:
-    draw_missing(vault, names_for(["node-1"], cluster=True))
+    draw_missing(vault, names_for(["node-1"], CLUSTER))
     sealed = sealed_cluster(CLUSTER, vault, "node-1")
     assert sealed
     assert list(sealed.node_passwords) == ["node-1"]
@@ -185,7 +185,7 @@ def test_an_exchanged_certificate_is_noticed_when_its_key_is_opened(vault: Path)
 
 @pytest.mark.parametrize("fact", ["", "K10", "a" * 64 + "\n", "A" * 64])
 def test_a_hash_that_is_none_is_told(vault: Path, fact: str) -> None:
-    draw_missing(vault, names_for(["node-1"], cluster=True))
+    draw_missing(vault, names_for(["node-1"], CLUSTER))
     index = json.loads((vault / "index.json").read_text())
     index["facts"]["ca_hash"] = fact
     (vault / "index.json").write_text(json.dumps(index))
