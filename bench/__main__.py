@@ -27,6 +27,7 @@ from bench import (
     update_all,
     whole_build,
     xz_decode,
+    zerotier,
 )
 from bench.made_base import Base, make_base
 from bench.row import table
@@ -35,9 +36,10 @@ CASES = {
     "xz": xz_decode.rows, "edit": edit_base.rows, "build": whole_build.rows, "flash": flash_cards.rows,
     "memory": flash_memory.rows, "update": update_all.rows, "plan": plan_rack.rows, "rack": rack_build.rows,
     "identities": identities.rows, "boot": boot_rack.rows,
+    "zerotier": zerotier.rows,
 }  # fmt: skip
 
-_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack", "identities", "boot"}
+_WITHOUT_BASE = {"flash", "memory", "update", "plan", "rack", "identities", "boot", "zerotier"}
 """The cards have an image of their own, the rack three bases; an update, a plan and identities read none, guests
 Debian's."""
 

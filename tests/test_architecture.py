@@ -24,7 +24,7 @@ STRANGERS = {"sources", "image", "output", "flash", "boot", "vault", "remote"}
 KEEPERS = {
     "click": {"cli"}, "tqdm": {"cli"}, "subprocess": {"tools"}, "requests": {"sources"}, "jinja2": {"planning"},
     "urllib3": {"sources"}, "filelock": {"sources", "output", "vault"}, "platformdirs": {"sources"},
-    "pyrage": {"vault"},
+    "pyrage": {"vault"}, "Crypto": {"identity"},
 }  # fmt: skip
 CHANCE_AND_TIME = {"random", "secrets", "time", "tempfile", "socket"}
 FILE_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,14 +20,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as Public
 
 from imagesmith.errors import ContentMalformed, UsageError
-from imagesmith.identity import certificates, tokens
+from imagesmith.formats.zerotier import Member
+from imagesmith.identity import certificates, tokens, zerotier
 from imagesmith.identity.authorities import SERVICE_KEY_BITS
 from imagesmith.identity.ssh import HostKey, Kind, read_openssh
 from imagesmith.secret import Secret
+from imagesmith.vault import proofs
 from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS
 
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
+_ZEROTIER = re.compile(r"nodes/[^/]+/zerotier-identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ class Drawn:
     fingerprint: str = ""
 
 
+def draw_all(names: Iterable[str]) -> dict[str, Drawn]:
+    """New secrets by their names. Those that take a search are searched for together. Raises what `draw` does."""
+    names = tuple(names)
+    searched = [name for name in names if _ZEROTIER.fullmatch(name)]
+    identities = dict(zip(searched, proofs.found(len(searched)), strict=True))
+    return {name: _identity(*identities[name]) if name in identities else draw(name) for name in names}
+
+
 def draw(name: str) -> Drawn:
     """A new secret of the kind that the name says. Raises UsageError for a name that says none."""
     if host := _HOST_KEY.fullmatch(name):
@@ -44,6 +56,8 @@ def draw(name: str) -> Drawn:
         return _host_key(HostKey(key, f"root@{host[1]}"))
     if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
         return Drawn("password", tokens.password(secrets.token_bytes(tokens.PASSWORD_BYTES)))
+    if _ZEROTIER.fullmatch(name):
+        return _identity(*proofs.found(1)[0])
     if name == SERVICE_KEY:
         # As k3s reads it (RSA, PKCS#1).
         return _pem("signing-key", rsa.generate_private_key(65537, SERVICE_KEY_BITS))
@@ -66,6 +80,8 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
         return service_key(content, where)
     if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
         return _password(content, where)
+    if _ZEROTIER.fullmatch(name):
+        return _taken_identity(content, where)
     return Drawn("imported", content)
 
 
@@ -83,6 +99,8 @@ def belongs(kind: str, content: Secret, public: str, where: str) -> bool:
     """Whether a secret is the private half of what the index tells; true where it has no public half."""
     if kind == "ssh-host-key":
         return _host_key(read_openssh(content, where)).public == public
+    if kind == "zerotier-identity":
+        return str(zerotier.read_secret(content, where)) == public
     if kind not in ("ca-key", "signing-key"):
         return True
     told = public
@@ -108,6 +126,20 @@ def _password(content: Secret, where: str) -> Drawn:
 
 def _host_key(key: HostKey) -> Drawn:
     return Drawn("ssh-host-key", key.openssh(), key.public_line().decode().rstrip("\n"), key.fingerprint())
+
+
+def _identity(member: Member, private: bytes) -> Drawn:
+    return Drawn("zerotier-identity", zerotier.secret_text(member, private), str(member))
+
+
+def _taken_identity(content: Secret, where: str) -> Drawn:
+    member, private = zerotier.read_secret(content, where), zerotier.private_of(content, where)
+    if zerotier.tried(private) != member:
+        raise ContentMalformed(
+            f"its address {member.address} is not the one that its key proves", where=where,
+            hint="other nodes would not talk to it; zerotier-idtool validate says the same",
+        )  # fmt: skip
+    return _identity(member, private)
 
 
 def _pem(kind: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Drawn:

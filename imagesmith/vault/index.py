@@ -32,14 +32,14 @@ class Entry:
     """One secret, as far as everybody may know it."""
 
     kind: str
-    """`ssh-host-key`, `password`, `ca-key`, `signing-key`, or `imported`."""
+    """`ssh-host-key`, `password`, `ca-key`, `signing-key`, `zerotier-identity`, or `imported`."""
     made: str
     """UTC, as 2026-11-23T11:44:00Z."""
     file: str
     """Where in the vault it is sealed. A new name with every change: the old one stays until the index names this."""
     public: str = ""
-    """What everybody may know, as its users read it: a line of OpenSSH's, a public key in PEM, and of an authority its
-    certificates up to the root. Empty where there is none."""
+    """What everybody may know, as its users read it: a line of OpenSSH's, a public key in PEM, ZeroTier's
+    identity.public, and of an authority its certificates up to the root. Empty where there is none."""
     fingerprint: str = ""
     """Of the public key: `SHA256:` and base64."""
 

@@ -21,7 +21,7 @@ from imagesmith.model import Cluster
 from imagesmith.secret import Secret
 from imagesmith.vault import authorities, sealing, store
 from imagesmith.vault import backup as packing
-from imagesmith.vault.draw import draw
+from imagesmith.vault.draw import draw_all
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
 from imagesmith.vault.names import FOUNDED, FOUNDER, ROTATING, is_authority, missing, of_cluster, of_node
@@ -133,9 +133,8 @@ def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
         return ()
     with store.changing(folder) as change:
         lacking = missing(change.index.secrets, wanted)
-        for name in lacking:
-            if not is_authority(name):
-                change.put(name, draw(name))
+        for name, drawn in draw_all(name for name in lacking if not is_authority(name)).items():
+            change.put(name, drawn)
         if any(is_authority(name) for name in lacking):
             authorities.put_all(change, authorities.drawn(authorities.begins()))
     return lacking
