@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from imagesmith.cluster import access, clock, firewall, k3s, upkeep, vip
+from imagesmith.cluster import access, backup, clock, firewall, k3s, upkeep, vip
 from imagesmith.model import Cluster, Edit, Materials, Node, Part, Profile, Promise
 
 
@@ -29,6 +29,7 @@ _SHARES: tuple[Share, ...] = (
     upkeep,
     k3s,
     vip,
+    backup,
 )
 
 
@@ -38,7 +39,7 @@ class Keeper(Protocol):
     def secrets(self, cluster: Cluster) -> tuple[str, ...]: ...
 
 
-_KEEPERS: tuple[Keeper, ...] = ()
+_KEEPERS: tuple[Keeper, ...] = (backup,)
 
 
 def secrets(cluster: Cluster) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagesmith.model.backup import Backup
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
 from imagesmith.model.shared import ClusterNetwork, K3s, SshAccess, Upkeep
@@ -183,6 +184,8 @@ class Cluster:
     network: ClusterNetwork = field(default_factory=ClusterNetwork)
     ssh: SshAccess = field(default_factory=SshAccess)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    backup: Backup | None = None
+    """None = nodes are not backed up."""
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

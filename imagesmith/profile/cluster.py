@@ -12,6 +12,7 @@ from typing import Any
 from imagesmith.errors import Problem
 from imagesmith.model import Cluster, ClusterNetwork, Network, Node, Profile, Role, Settings, SshAccess, Upkeep, Wifi
 from imagesmith.profile import kubernetes, names
+from imagesmith.profile.backup import check_backup, read_backup
 from imagesmith.profile.cluster_checks import check_k3s, check_nodes, check_without_k3s
 from imagesmith.profile.inventory import Entry, Inventory
 from imagesmith.profile.k3s import read_k3s, settled
@@ -58,13 +59,20 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Clus
     network_fields, network = fields.take("network", kept(read_network), (None, ClusterNetwork()))
     ssh_fields, ssh = fields.take("ssh", kept(read_ssh), (None, SshAccess()))
     upkeep_fields, upkeep = fields.take("upkeep", kept(read_upkeep), (None, Upkeep()))
+    backup_fields, backup = fields.take("backup", kept(read_backup), nothing)
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
     if k3s and k3s_fields:
         k3s = settled(k3s, k3s_fields, sum(entry.role == "server" for entry in entries))
     nodes = tuple(entry.node for entry in entries)
-    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep)
-    tables = {"k3s": k3s_fields, "network": network_fields, "ssh": ssh_fields, "upkeep": upkeep_fields}
+    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup)
+    tables = {
+        "k3s": k3s_fields,
+        "network": network_fields,
+        "ssh": ssh_fields,
+        "upkeep": upkeep_fields,
+        "backup": backup_fields,
+    }
     _check(Inventory(cluster, entries, fields, {key: found for key, found in tables.items() if found}))
     return cluster
 
@@ -74,6 +82,7 @@ def _check(inventory: Inventory) -> None:
     if inventory.cluster.k3s:
         check_k3s(inventory)
         check_networks(inventory)
+        check_backup(inventory)
     elif not inventory.top.has("k3s") and not inventory.top.is_blank("k3s"):
         check_without_k3s(inventory)
 

@@ -33,7 +33,7 @@ class Inventory:
     entries: tuple[Entry, ...]
     top: Fields
     tables: Mapping[str, Fields]
-    """Those of `k3s`, `network`, `ssh` and `upkeep` that are written."""
+    """Those of `k3s`, `network`, `ssh`, `upkeep` and `backup` that are written."""
 
     @property
     def servers(self) -> tuple[Entry, ...]:

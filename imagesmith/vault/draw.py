@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as form
@@ -25,12 +25,14 @@ from imagesmith.identity import certificates, tokens, zerotier
 from imagesmith.identity.authorities import SERVICE_KEY_BITS
 from imagesmith.identity.ssh import HostKey, Kind, read_openssh
 from imagesmith.secret import Secret
-from imagesmith.vault import proofs
+from imagesmith.vault import proofs, sealing
 from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS
 
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
 _ZEROTIER = re.compile(r"nodes/[^/]+/zerotier-identity")
+_BACKUP_KEY = re.compile(r"nodes/([^/]+)/backup-key")
+_BACKUP_IDENTITY = re.compile(r"nodes/[^/]+/backup-identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ def draw(name: str) -> Drawn:
     if name == SERVICE_KEY:
         # As k3s reads it (RSA, PKCS#1).
         return _pem("signing-key", rsa.generate_private_key(65537, SERVICE_KEY_BITS))
+    if backup := _BACKUP_KEY.fullmatch(name):
+        return _backup_key(HostKey(Ed25519PrivateKey.generate(), f"imagesmith-backup@{backup[1]}"))
+    if _BACKUP_IDENTITY.fullmatch(name):
+        return _age_identity(sealing.new_identity())
     raise UsageError(f"nobody knows how to draw {name!r}", hint="imagesmith vault import NAME FILE takes what you have")
 
 
@@ -82,6 +88,10 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
         return _password(content, where)
     if _ZEROTIER.fullmatch(name):
         return _taken_identity(content, where)
+    if backup := _BACKUP_KEY.fullmatch(name):
+        return _backup_key(HostKey(read_openssh(content, where).key, f"imagesmith-backup@{backup[1]}"))
+    if _BACKUP_IDENTITY.fullmatch(name):
+        return _age_identity(sealing.identity_in(content, where))
     return Drawn("imported", content)
 
 
@@ -97,10 +107,12 @@ def service_key(content: Secret, where: str) -> Drawn:
 
 def belongs(kind: str, content: Secret, public: str, where: str) -> bool:
     """Whether a secret is the private half of what the index tells; true where it has no public half."""
-    if kind == "ssh-host-key":
+    if kind in ("ssh-host-key", "ssh-key"):
         return _host_key(read_openssh(content, where)).public == public
     if kind == "zerotier-identity":
         return str(zerotier.read_secret(content, where)) == public
+    if kind == "age-identity":
+        return sealing.recipient_of(content) == public
     if kind not in ("ca-key", "signing-key"):
         return True
     told = public
@@ -140,6 +152,14 @@ def _taken_identity(content: Secret, where: str) -> Drawn:
             hint="other nodes would not talk to it; zerotier-idtool validate says the same",
         )  # fmt: skip
     return _identity(member, private)
+
+
+def _backup_key(key: HostKey) -> Drawn:
+    return replace(_host_key(key), kind="ssh-key")
+
+
+def _age_identity(identity: Secret) -> Drawn:
+    return Drawn("age-identity", identity, sealing.recipient_of(identity))
 
 
 def _pem(kind: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Drawn:

@@ -83,6 +83,12 @@ def what_follows(name: str) -> str:
             f"{node} goes on with its old key. Build and flash it anew, or put the new one there yourself "
             f"(imagesmith vault export {name}); then write known_hosts anew: imagesmith known-hosts"
         )
+    if node and "/backup-" in name:
+        return (
+            f"{node} goes on with its old one until it is built and flashed anew, and what it backed up before needs "
+            "the old one to be restored (docs/backup.md); the NAS must take a new backup-key: imagesmith backup "
+            "authorized-keys"
+        )
     if node:
         return (
             "the server knows the node by the old password: build and flash the node anew, and before it joins: "

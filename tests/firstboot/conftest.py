@@ -19,7 +19,7 @@ def node(tmp_path: Path) -> NodeFolder:
         folder.mkdir()
     shutil.copytree(FIRSTBOOT, library)
     # On a node the scripts of a cluster lie beside the others.
-    for script in (library / "cluster").iterdir():
+    for script in (*(library / "cluster").iterdir(), *(library / "backup").iterdir()):
         script.rename(library / script.name)
     environment = {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
