@@ -1,6 +1,6 @@
 """The commands about an inventory's vault: `vault create|list|rotate|export|import|rekey|backup|founded`.
 
-They ask and print; what they do is in `workflow.vault`, `workflow.rotate` and `workflow.foreign`.
+They ask and print; what they do is in `workflow.vault` and `workflow.foreign`. `rotate` has a module of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from imagesmith.cli.cluster import agreement, tell_left
-from imagesmith.cli.options import answer, identity_option, json_option, of_vault, vault_key_option, yes_option
+from imagesmith.cli.options import answer, json_option, of_vault, vault_key_option
 from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
+from imagesmith.cli.rotate import rotate_command
 from imagesmith.errors import UsageError
 from imagesmith.model import Cluster
 from imagesmith.secret import Secret
@@ -24,9 +24,6 @@ from imagesmith.vault.names import CA, FOUNDED, FOUNDER, UPPER
 from imagesmith.vault.store import now, unnamed
 from imagesmith.workflow import vault as work
 from imagesmith.workflow.foreign import lay_out, take, take_authorities
-from imagesmith.workflow.nodes import rack_of
-from imagesmith.workflow.rotate import rotate, what_follows
-from imagesmith.workflow.rotation import apply, can_be_applied
 
 _FILE = click.Path(path_type=Path)
 _MOST_BYTES = 64 * 1024
@@ -48,6 +45,9 @@ def vault_group() -> None:
       imagesmith known-hosts
       imagesmith vault backup /media/stick
     """
+
+
+vault_group.add_command(rotate_command)
 
 
 @vault_group.command("create", short_help="Make the vault beside the inventory.")
@@ -112,64 +112,6 @@ def list_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
         click.echo(f"others can get at {path}: chmod go= {path}", err=True)
     for stray in strays:
         click.echo(f"{stray} is no part of the vault: left by a command that was killed, or somebody else's", err=True)
-
-
-@vault_group.command("rotate", short_help="Draw one secret anew.")
-@click.argument("name", metavar="NAME")
-@of_vault
-@click.option("--new-cluster", is_flag=True, help="With cluster/ca: a new root, under which no node of now belongs.")
-@click.option("--apply", "applying", is_flag=True, help="Bring it to the nodes that run too, over SSH.")
-@click.option("--resume", is_flag=True, help="With --apply: what was drawn before, where that stopped.")
-@identity_option
-@yes_option
-@vault_key_option
-@json_option
-@click.pass_context
-def rotate_command(
-    ctx: click.Context,
-    name: str,
-    folder: Path,
-    cluster: Cluster | None,
-    new_cluster: bool,
-    applying: bool,
-    resume: bool,
-    identity: Path | None,
-    yes: bool,
-    vault_key: Path | None,
-    as_json: bool,
-) -> None:
-    """Draw one secret anew, in the vault alone: no running node is changed, but
-    with --apply, which shows what it will do on each, and asks.
-
-    What must follow is said. The one before is kept under NAME.old. The vault
-    is opened for an authority alone, which another one signs.
-
-    \b
-    Examples:
-      imagesmith vault rotate nodes/node-1/host-key.ed25519
-      imagesmith vault rotate cluster/ca/client
-      imagesmith vault rotate cluster/agent-token --apply
-    """
-    opening = work.Opening(passphrase_asker(as_json), vault_key, listener_for(ctx))
-    if applying or resume:
-        if cluster is None or new_cluster or not applying:
-            raise UsageError(
-                "--apply changes the nodes of an inventory, by one secret", hint="--resume goes with --apply"
-            )
-        left = apply(
-            rack_of(cluster, folder, identity), name, opening, agreement(yes, as_json), listener_for(ctx), again=resume
-        )
-        tell_left({"applied": name}, left, as_json)
-        return
-    drawn = rotate(folder, name, opening, new_cluster=new_cluster)
-    if as_json:
-        answer({"rotated": list(drawn), "old": [f"{one}.old" for one in drawn], "follows": what_follows(name)})
-        return
-    for one in drawn:
-        click.echo(f"{one} is drawn anew; the one before is {one}.old")
-    click.echo(f"what must follow: {what_follows(name)}")
-    if cluster and can_be_applied(name):
-        click.echo(f"or, where its nodes run and are reached by SSH: imagesmith vault rotate {name} --apply --resume")
 
 
 @vault_group.command("export", short_help="Take one secret out of the vault.")

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from imagesmith.errors import UsageError
+from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.planning.life import ByHand, Change, Put, Run, Step, answers, is_ready, restart
 
 STAGED = "/var/lib/rancher/k3s/imagesmith-rotate"
 """Where files lie for `k3s certificate rotate-ca`, which takes those that are there and keeps the others."""
 SERVER_TOKEN_FILE = "/var/lib/rancher/k3s/server/token"
+SERVICE_KEY_FILE = "/var/lib/rancher/k3s/server/tls/service.key"
 _LEAF = re.compile(r"cluster/ca/(server|client|request-header|etcd-peer|etcd-server)")
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
+_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.S)
 _STAGED_NAMES = {"etcd-peer": "etcd/peer-ca", "etcd-server": "etcd/server-ca"}
 _ONE_BY_ONE = "the nodes after it were not restarted; once the cause is gone, the same command with --resume goes on"
 
@@ -34,6 +36,15 @@ def kind_of(name: str) -> str:
         hint = "see docs/life.md, a lost server card: the authorities are drawn anew and every node joins anew"
         raise UsageError(f"{name} is not changed in a cluster that runs", hint=hint)
     raise UsageError(f"nobody knows what a running cluster would do with {name}", hint="leave --apply away")
+
+
+def can_be_applied(name: str) -> bool:
+    """Whether it is known what a running node does with another."""
+    try:
+        kind_of(name)
+    except UsageError:
+        return False
+    return True
 
 
 def host_key_of(name: str) -> tuple[str, str]:
@@ -109,6 +120,19 @@ def host_key(node: str, kind: str, *, dropbear: bool) -> tuple[Step, ...]:
         ),
         ByHand("imagesmith known-hosts, and put its lines in the place of the old ones"),
     )
+
+
+def service_keys(new: bytes, running: bytes, where: str) -> bytes:
+    """The service accounts' new key, and after it the one by which tokens were signed until now.
+
+    k3s signs by the first and checks by all. `running`: the file of a server, which has the new one already where this
+    goes on. Raises ContentMalformed where no key is in it.
+    """
+    own = b"".join(new.split())
+    keys = [found[0] + b"\n" for found in _KEY.finditer(running)]
+    if not keys:
+        raise ContentMalformed("there is no key of service accounts in it", where=where, hint="is it a server of k3s?")
+    return b"".join([new, *[key for key in keys if b"".join(key.split()) != own][:1]])
 
 
 def with_password(config: bytes, key: str, password: bytes, where: str) -> bytes:

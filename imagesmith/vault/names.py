@@ -33,7 +33,8 @@ CA_HASH, FOUNDER, FOUNDED = "ca_hash", "founder", "founded"
 """Facts in the index: what tokens carry of the authorities, the node whose image was first built to found the cluster,
 and since when the cluster is known to exist."""
 ROTATING = "rotating "
-"""Before a secret's name, a fact: since when it is brought to nodes that run, and not all of them have it yet."""
+"""Before a secret's name, a fact: since when it is drawn anew, and not all nodes that run are known to have it yet. Of
+`cluster/ca`: since when there are new authorities, and nothing was built with them."""
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 """Of an authority's bundle, with whatever stands before it."""
 
@@ -80,6 +81,11 @@ def missing(kept: Mapping[str, Entry], wanted: Iterable[str]) -> tuple[str, ...]
 def is_authority(name: str) -> bool:
     """Whether it is one of the seven authorities' keys."""
     return name in UPPER or name in LEAVES.values()
+
+
+def is_begun(facts: Mapping[str, str], name: str) -> bool:
+    """Whether nodes that run are still to get it, so that what they have is what is under NAME.old."""
+    return ROTATING + name in facts or (is_authority(name) and ROTATING + CA in facts)
 
 
 def has_authorities(kept: Mapping[str, Entry]) -> bool:

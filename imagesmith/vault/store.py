@@ -20,7 +20,7 @@ from imagesmith.vault import sealing
 from imagesmith.vault.draw import Drawn, belongs
 from imagesmith.vault.files import LOCK, TEMPORARY, alone, make_folder, read_closed, sync, write_unnamed, write_whole
 from imagesmith.vault.index import INDEX, Entry, Index, LockKind, check_name, encode, read_index
-from imagesmith.vault.names import OLD, stays
+from imagesmith.vault.names import OLD, is_begun, stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,12 @@ class Change:
         self._put(name, data, Entry(drawn.kind, now(), "", drawn.public, drawn.fingerprint))
 
     def keep_old(self, name: str) -> None:
-        """What is under a name is under NAME.old too, so that its end is a decision of its own."""
+        """What is under a name is under NAME.old too, so that its end is a decision of its own.
+
+        Where a rotation of it is begun, NAME.old is what nodes still have, and stays.
+        """
+        if name + OLD in self.index.secrets and is_begun(self.index.facts, name):
+            return
         entry = self.index.secrets[name]
         self._put(name + OLD, read_closed(self._folder / entry.file, name), entry)
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from imagesmith.errors import UsageError
 from imagesmith.identity.authorities import Ca
+from imagesmith.planning.rotating import can_be_applied
 from imagesmith.vault import authorities, store
 from imagesmith.vault.draw import draw
-from imagesmith.vault.index import read_index
+from imagesmith.vault.index import Index, read_index
 from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA,
     CA_HASH,
+    FOUNDED,
+    FOUNDER,
     LEAVES,
     OLD,
     ROTATING,
@@ -38,8 +41,9 @@ def rotate(
 ) -> tuple[str, ...]:
     """Draw a secret anew, whose name it gives; the one before is kept under NAME.old.
 
-    `cluster/ca` is all authorities together, and asks for `new_cluster`. `begins`: it goes to nodes that run next, so
-    that it is not drawn once more before all have it. Raises UsageError where there is none.
+    `cluster/ca` is all authorities together, and asks for `new_cluster`. What nodes that run may have is not drawn once
+    more before all of them have it, since NAME.old is what they go by; `begins`: they do run, and get it next. Raises
+    UsageError where there is none.
     """
     if name.endswith(OLD):
         raise UsageError(f"{name} is what another secret was before", hint=f"rotate {name.removesuffix(OLD)}")
@@ -47,9 +51,8 @@ def rotate(
         return _all_authorities(folder, name, new_cluster=new_cluster)
     if new_cluster:
         raise UsageError(f"{name} alone makes no new cluster", hint=f"imagesmith vault rotate {CA} --new-cluster")
-    if name.startswith("cluster/"):
-        refuse_begun(folder, name)
-    facts = {ROTATING + name: store.now()} if begins else {}
+    refuse_begun(folder, name)
+    facts = {ROTATING + name: store.now()} if begins or _may_be_in_use(folder, name) else {}
     if name in LEAVES.values():
         _one_authority(folder, name, opening, facts)
         return (name,)
@@ -64,15 +67,24 @@ def rotate(
 
 
 def refuse_begun(folder: Path, name: str) -> None:
-    """Raises UsageError where nodes are still to get what was drawn last: who has that would be left with nothing."""
+    """Raises UsageError where nodes are still to get what was drawn last: what they have would be in no vault."""
     when = read_index(folder).facts.get(ROTATING + name)
     if when:
         raise UsageError(
-            f"{name} was drawn anew at {when}, and not every node has it yet: another one now would lock nodes out",
+            f"{name} was drawn anew at {when}, and not every node has it yet, as far as is known: another one now "
+            "would lock nodes out",
             where=str(folder),
-            hint=f"imagesmith vault rotate {name} --apply --resume goes on; where that cluster is no more: "
-            "imagesmith vault founded --forget",
+            hint=f"imagesmith vault rotate {name} --apply --resume goes on; where all nodes have it, by new cards: "
+            f"imagesmith vault rotate {name} --done; where that cluster is no more: imagesmith vault founded --forget",
         )
+
+
+def done(folder: Path, name: str) -> None:
+    """Remember that every node has what was drawn last. Raises UsageError where nothing of the name waits for that."""
+    with store.changing(folder) as change:
+        if ROTATING + name not in change.index.facts:
+            raise UsageError(f"no node waits for {name}", where=str(folder), hint="--done goes with what was rotated")
+        change.remember({ROTATING + name: ""})
 
 
 def what_follows(name: str) -> str:
@@ -139,11 +151,13 @@ def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str
         )  # fmt: skip
     made = authorities.drawn(authorities.begins())
     with store.changing(folder) as change:
+        used = ROTATING + CA in change.index.facts or _is_built(change.index)
         if LEAVES["server-ca"] not in change.index.secrets:
             raise _nothing(folder, CA)
         authorities.put_all(change, made)
         # Else every image of now on would wait for a server under the new root, and none would found.
         no_more(change)
+        change.remember({ROTATING + CA: store.now()} if used else {})
     return tuple(made)
 
 
@@ -166,6 +180,16 @@ def _one_authority(folder: Path, name: str, opening: Opening, facts: Mapping[str
         change.remember(facts)
         if name == SERVER_CA:
             change.remember({CA_HASH: authorities.ca_hash({name: made})})
+
+
+def _may_be_in_use(folder: Path, name: str) -> bool:
+    """Whether nodes that run may have what is under a name, and another can be brought to them."""
+    return can_be_applied(name) and (name.startswith("nodes/") or _is_built(read_index(folder)))
+
+
+def _is_built(index: Index) -> bool:
+    """Whether there is a cluster, or an image that founds it."""
+    return FOUNDED in index.facts or FOUNDER in index.facts
 
 
 def _nothing(folder: Path, name: str) -> UsageError:

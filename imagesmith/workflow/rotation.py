@@ -18,7 +18,7 @@ from imagesmith.remote.session import Session
 from imagesmith.secret import Secret
 from imagesmith.vault import store
 from imagesmith.vault.index import read_index
-from imagesmith.vault.names import LEAVES, OLD, ROTATING, SERVER_TOKEN, SERVICE_KEY
+from imagesmith.vault.names import LEAVES, OLD, ROTATING, SERVER_TOKEN
 from imagesmith.vault.store import Opened
 from imagesmith.workflow.doing import Agree, Sent, agreed, do
 from imagesmith.workflow.foreign import take
@@ -45,6 +45,8 @@ def apply(
     with reached(of) as nodes:
         _all_answer(of, nodes)
         steps = _steps(of, name, kind)
+        # Before anything is drawn: without it, every pod's token would end.
+        running = nodes.read(of.servers[0], rotating.SERVICE_KEY_FILE) if kind == "service-key" else Secret(b"")
         agreed(steps, agree)
         if kind == "server-token":
             if _has_token_of_before(of, nodes, opening, again):
@@ -55,18 +57,9 @@ def apply(
         elif not again:
             rotate(of.vault, name, opening, begins=True)
         _begin(of.vault, name)
-        left = do(nodes, steps, _sent(of, name, kind, opening), listener)
+        left = do(nodes, steps, _sent(of, name, kind, opening, running), listener)
     _end(of.vault, name)
     return left
-
-
-def can_be_applied(name: str) -> bool:
-    """Whether `apply` knows what a running node would do with it."""
-    try:
-        rotating.kind_of(name)
-    except UsageError:
-        return False
-    return True
 
 
 def _begin(folder: Path, name: str, *, keep_old: bool = False) -> None:
@@ -98,8 +91,8 @@ def _files(name: str, kind: str) -> tuple[str, ...]:
     return (f"{short}.crt", f"{short}.key")
 
 
-def _sent(of: Rack, name: str, kind: str, opening: Opening) -> Sent:
-    """What the steps send, by its name there."""
+def _sent(of: Rack, name: str, kind: str, opening: Opening, running: Secret) -> Sent:
+    """What the steps send, by its name there. `running`: the keys of service accounts that the cluster has now."""
     assert of.vault
     opened = _opened_now(of.vault, opening)
     index = opened.index
@@ -107,9 +100,8 @@ def _sent(of: Rack, name: str, kind: str, opening: Opening) -> Sent:
     if kind in ("agent-token", "server-token"):
         return {"new": new}
     if kind == "service-key":
-        # What was signed by the old key stays good: k3s signs by the first, and checks by all.
-        old = opened.open(SERVICE_KEY + OLD) if SERVICE_KEY + OLD in index.secrets else Secret(b"")
-        return {"service.key": Secret(new.reveal() + old.reveal())}
+        where = f"{of.servers[0]}:{rotating.SERVICE_KEY_FILE}"
+        return {"service.key": Secret(rotating.service_keys(new.reveal(), running.reveal(), where))}
     certificate, key = _files(name, kind)
     return {certificate: index.secrets[name].public.encode(), key: new}
 

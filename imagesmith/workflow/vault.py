@@ -24,7 +24,7 @@ from imagesmith.vault import backup as packing
 from imagesmith.vault.draw import draw_all
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
-from imagesmith.vault.names import FOUNDED, FOUNDER, ROTATING, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.names import CA, FOUNDED, FOUNDER, ROTATING, is_authority, missing, of_cluster, of_node
 from imagesmith.vault.store import Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
@@ -161,7 +161,7 @@ def record_founded(folder: Path, when: str) -> bool:
     with store.changing(folder) as change:
         first = FOUNDED not in change.index.facts
         if first:
-            change.remember({FOUNDED: when})
+            change.remember({FOUNDED: when, ROTATING + CA: ""})
     return first
 
 
@@ -175,7 +175,7 @@ def record_founder(folder: Path, node: str, servers: Iterable[str]) -> None:
         return
     with store.changing(folder) as change:
         if change.index.facts.get(FOUNDER) not in servers:
-            change.remember({FOUNDER: node})
+            change.remember({FOUNDER: node, ROTATING + CA: ""})
 
 
 def forget_founded(folder: Path) -> None:

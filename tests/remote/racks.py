@@ -73,6 +73,9 @@ def running_rack(folder: Path, datastore: str = "etcd") -> Iterator[Running]:
         for name, machine in found.items():
             key = Secret((machine.folder / "host").read_bytes())
             take(vault, f"nodes/{name}/host-key.ed25519", key, "test", replace=False)
+        signing = opening(vault)("cluster/service-account-key").reveal().decode()
+        for name in (name for name, duty in DUTIES.items() if duty != "agent"):
+            found[name].write("var/lib/rancher/k3s/server/tls/service.key", signing)
         identity = next(iter(found.values())).identity
         yield Running(Rack(cluster, vault, DUTIES, identity), found, folder / "cluster")
 

@@ -107,8 +107,20 @@ def test_a_new_cluster_was_not_founded_yet(vault: Path) -> None:
     record_founder(vault, "node-2", ["node-1", "node-2"])
     rotate(vault, LEAVES["client-ca"], opening(vault), begins=True)
     rotate(vault, CA, closed(), new_cluster=True)
-    assert list(read_index(vault).facts) == ["ca_hash"]
+    assert list(read_index(vault).facts) == ["ca_hash", "rotating cluster/ca"]
     assert "forgotten that a cluster was founded" in what_follows(CA)
+
+
+def test_the_authorities_of_a_cluster_that_runs_are_kept_until_others_are_built_with(vault: Path) -> None:
+    record_founded(vault, "2026-11-01T00:00:00Z")
+    root = read_index(vault).secrets[UPPER[0]].public
+    for _ in range(2):
+        rotate(vault, CA, closed(), new_cluster=True)
+        assert read_index(vault).secrets[f"{UPPER[0]}.old"].public == root
+    new = read_index(vault).secrets[UPPER[0]].public
+    record_founder(vault, "node-1", ["node-1"])
+    rotate(vault, CA, closed(), new_cluster=True)
+    assert read_index(vault).secrets[f"{UPPER[0]}.old"].public == new
 
 
 def test_a_new_cluster_has_nothing_of_the_old_root(vault: Path, tmp_path: Path) -> None:

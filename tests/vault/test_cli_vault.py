@@ -190,6 +190,34 @@ def test_rotating_a_clusters_secret_is_honest_about_running_clusters(rack: Rack)
     assert rack.piped("cluster/server-token", *OPENED) != old
 
 
+def test_what_no_node_has_yet_is_drawn_as_often_as_one_likes(rack: Rack) -> None:
+    rack.create()
+    rack.draw_cluster()
+    for _ in range(2):
+        rack.done("vault", "rotate", "cluster/server-token")
+
+
+def test_what_all_nodes_have_by_new_cards_can_be_drawn_anew(rack: Rack) -> None:
+    rack.create()
+    assert "no node waits for" in rack.run("vault", "rotate", HOST_KEY, "--done").err
+    rack.done("vault", "rotate", HOST_KEY)
+    shown = rack.piped(HOST_KEY, *OPENED)
+    assert "lock nodes out" in rack.run("vault", "rotate", HOST_KEY).err
+    assert "give it alone" in rack.run("vault", "rotate", HOST_KEY, "--done", "--apply").err
+    assert rack.done("vault", "rotate", HOST_KEY, "--done", "--json").result == {"done": HOST_KEY}
+    rack.done("vault", "rotate", HOST_KEY)
+    assert rack.piped(f"{HOST_KEY}.old", *OPENED) == shown
+
+
+def test_a_key_of_ones_own_takes_the_place_of_what_no_node_got(rack: Rack) -> None:
+    rack.create()
+    shown = rack.piped(HOST_KEY, *OPENED)
+    rack.done("vault", "rotate", HOST_KEY)
+    (rack.folder / "shown").write_bytes(shown)
+    rack.done("vault", "import", HOST_KEY, "shown", "--replace")
+    assert rack.piped(HOST_KEY, *OPENED) == rack.piped(f"{HOST_KEY}.old", *OPENED) == shown
+
+
 def test_what_is_not_there_is_not_rotated(rack: Rack) -> None:
     rack.create()
     assert "nobody knows how to draw" in rack.run("vault", "rotate", "nonsense").err

@@ -19,7 +19,7 @@ from imagesmith.vault.index import read_index
 from imagesmith.workflow.foreign import take
 from imagesmith.workflow.rotate import rotate as in_the_vault
 from imagesmith.workflow.rotation import apply
-from imagesmith.workflow.vault import forget_founded
+from imagesmith.workflow.vault import forget_founded, record_founded
 
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
 CONFIG = "etc/rancher/k3s/config.yaml"
@@ -189,6 +189,46 @@ def test_the_key_of_service_accounts_comes_with_the_one_before(rack: Running) ->
     rotate(rack, "cluster/service-account-key")
     given = json.loads((rack.machines["s-1"].folder / "rotated-ca").read_text())
     assert given == {"service.key": rack.secret("cluster/service-account-key") + before}
+
+
+def test_the_key_that_the_cluster_signs_by_stays_whatever_the_vault_has(rack: Running) -> None:
+    before = rack.secret("cluster/service-account-key")
+    for _ in range(2):
+        forget_founded(rack.vault)
+        in_the_vault(rack.vault, "cluster/service-account-key", rack.opening)
+    assert before not in (rack.secret("cluster/service-account-key"), rack.secret("cluster/service-account-key.old"))
+    rotate(rack, "cluster/service-account-key", again=True)
+    given = json.loads((rack.machines["s-1"].folder / "rotated-ca").read_text())
+    assert given == {"service.key": rack.secret("cluster/service-account-key") + before}
+
+
+def test_without_the_key_that_the_cluster_signs_by_none_is_drawn(rack: Running) -> None:
+    before = rack.secret("cluster/service-account-key")
+    rack.machines["s-1"].file("var/lib/rancher/k3s/server/tls/service.key").unlink()
+    with pytest.raises(NodeUnreachable, match=r"service\.key"):
+        rotate(rack, "cluster/service-account-key")
+    assert rack.secret("cluster/service-account-key") == before
+    assert not rack.fact("rotating cluster/service-account-key")
+
+
+TO_NODES = ["cluster/agent-token", "cluster/server-token", "cluster/service-account-key", "nodes/a-1/host-key.ed25519"]
+
+
+@pytest.mark.parametrize("name", TO_NODES)
+def test_what_the_vault_alone_drew_is_not_drawn_once_more_until_the_nodes_have_it(rack: Running, name: str) -> None:
+    record_founded(rack.vault, "2026-11-01T00:00:00Z")
+    before = rack.secret(name)
+    in_the_vault(rack.vault, name, rack.opening)
+    for draw in (lambda: rotate(rack, name), lambda: in_the_vault(rack.vault, name, rack.opening)):
+        with pytest.raises(UsageError, match="not every node has it yet") as refused:
+            draw()
+        assert f"imagesmith vault rotate {name} --apply --resume" in refused.value.hint
+        assert f"imagesmith vault rotate {name} --done" in refused.value.hint
+    assert rack.secret(f"{name}.old") == before
+    sshd_shows_what_is_in_etc(rack, "a-1")
+    rotate(rack, name, again=True)
+    assert not rack.fact(f"rotating {name}")
+    in_the_vault(rack.vault, name, rack.opening)
 
 
 def test_a_host_key_that_came_in_part_is_none(rack: Running) -> None:
