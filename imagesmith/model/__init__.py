@@ -53,6 +53,7 @@ from imagesmith.model.planned import (
     SetKey,
 )
 from imagesmith.model.shared import ClusterNetwork, K3s, Registry, RegistryLogin, SshAccess, Upkeep
+from imagesmith.model.vpn import Hamachi, Vpn, ZeroTier, ZeroTierApi
 from imagesmith.model.wanted import (
     Architecture,
     Board,
@@ -93,6 +94,7 @@ __all__ = [
     "FileSource",
     "FileSystem",
     "Follow",
+    "Hamachi",
     "HttpSource",
     "Image",
     "K3s",
@@ -131,5 +133,8 @@ __all__ = [
     "Supply",
     "TargetDisk",
     "Upkeep",
+    "Vpn",
     "Wifi",
+    "ZeroTier",
+    "ZeroTierApi",
 ]

@@ -10,6 +10,7 @@ from imagesmith.model.backup import Backup
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
 from imagesmith.model.shared import ClusterNetwork, K3s, SshAccess, Upkeep
+from imagesmith.model.vpn import Vpn
 from imagesmith.secret import SecretRef
 
 Architecture = Literal["amd64", "arm64"]
@@ -186,6 +187,7 @@ class Cluster:
     upkeep: Upkeep = field(default_factory=Upkeep)
     backup: Backup | None = None
     """None = nodes are not backed up."""
+    vpn: Vpn | None = None
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

@@ -31,6 +31,8 @@ from imagesmith.profile.settings import (
 )
 from imagesmith.profile.shared import read_network, read_ssh, read_upkeep
 from imagesmith.profile.target_disk import target_disk
+from imagesmith.profile.vpn import member_address, read_vpn, with_members
+from imagesmith.profile.vpn_checks import check_vpn
 
 
 def load_cluster(content: str, file: str, profiles: Mapping[str, Profile]) -> Cluster:
@@ -60,20 +62,25 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Clus
     ssh_fields, ssh = fields.take("ssh", kept(read_ssh), (None, SshAccess()))
     upkeep_fields, upkeep = fields.take("upkeep", kept(read_upkeep), (None, Upkeep()))
     backup_fields, backup = fields.take("backup", kept(read_backup), nothing)
+    vpn_fields, (vpn_tables, vpn) = fields.take("vpn", kept(read_vpn), (None, ({}, None)))
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
     if k3s and k3s_fields:
         k3s = settled(k3s, k3s_fields, sum(entry.role == "server" for entry in entries))
     nodes = tuple(entry.node for entry in entries)
-    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup)
+    vpn = with_members(vpn, entries)
+    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup, vpn)
     tables = {
         "k3s": k3s_fields,
         "network": network_fields,
         "ssh": ssh_fields,
         "upkeep": upkeep_fields,
         "backup": backup_fields,
+        "vpn": vpn_fields,
     }
-    _check(Inventory(cluster, entries, fields, {key: found for key, found in tables.items() if found}))
+    inventory = Inventory(cluster, entries, fields, {key: found for key, found in tables.items() if found})
+    _check(inventory)
+    check_vpn(inventory, vpn_tables)
     return cluster
 
 
@@ -120,7 +127,7 @@ def _node(fields: Fields, frame: Node, shared: Mapping[str, Any], profiles: Mapp
         taints=_taints(fields),
         interface=fields.take("interface", text(kubernetes.interface), ""),
     )
-    return Entry(node, profile, fields)
+    return Entry(node, profile, fields, fields.take("zerotier", text(member_address), ""))
 
 
 def _taints(fields: Fields) -> tuple[str, ...]:

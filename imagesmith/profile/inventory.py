@@ -21,6 +21,8 @@ class Entry:
     profile: Profile | None
     """None where the inventory names one that there is not; that was complained about."""
     fields: Fields
+    zerotier: str = ""
+    """Its address in the ZeroTier network, as `ZeroTier.members` has it, or `none`."""
 
     @property
     def role(self) -> Role | None:
@@ -33,7 +35,7 @@ class Inventory:
     entries: tuple[Entry, ...]
     top: Fields
     tables: Mapping[str, Fields]
-    """Those of `k3s`, `network`, `ssh`, `upkeep` and `backup` that are written."""
+    """Those of the inventory's own tables that are written: `k3s`, `network`, `ssh` and others."""
 
     @property
     def servers(self) -> tuple[Entry, ...]:
