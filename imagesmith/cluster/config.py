@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from imagesmith.cluster.parts import interface_of, own_address, reached_at, tls_names
+from imagesmith.cluster.parts import interface_of, joined_at, spoken_at, tls_names
 from imagesmith.formats.assignments import assignments
 from imagesmith.model import K3s, Node, Part, Registry, SealedCluster
 from imagesmith.secret import Quoted, SecretRef, SecretText
@@ -104,7 +104,7 @@ def cluster_conf(part: Part, sealed: SealedCluster) -> bytes:
             "CLUSTER_DATASTORE": k3s.datastore,
             "CLUSTER_CA_HASH": sealed.ca_hash,
             "CLUSTER_NOT_BEFORE": str(_not_before(sealed)),
-            "CLUSTER_ADDRESS": own_address(part.node),
+            "CLUSTER_ADDRESS": spoken_at(part.node, part.cluster),
             "CLUSTER_INTERFACE": interface_of(part.node, part.cluster),
             "CLUSTER_VIP": part.cluster.network.vip,
         }
@@ -113,7 +113,7 @@ def cluster_conf(part: Part, sealed: SealedCluster) -> bytes:
 
 def url(server: Node, part: Part) -> str:
     """Where the other nodes reach a server: its own address or name, never the VIP, which is nobody's at first."""
-    host = reached_at(server, part.cluster.domain)
+    host = joined_at(server, part.cluster)
     return f"https://{f'[{host}]' if ':' in host else host}:{PORT}"
 
 
@@ -134,14 +134,14 @@ def _of_cluster(part: Part) -> dict[str, _Value]:
 
 
 def _of_server(part: Part) -> dict[str, _Value]:
-    return {"advertise-address": own_address(part.node)}
+    return {"advertise-address": spoken_at(part.node, part.cluster)}
 
 
 def _of_node(part: Part) -> dict[str, _Value]:
     node = part.node
     return {
         "node-name": node.name,
-        "node-ip": own_address(node),
+        "node-ip": spoken_at(node, part.cluster),
         "flannel-iface": interface_of(node, part.cluster),
         "node-label": tuple(f"{key}={value}" for key, value in node.labels.items()),
         "node-taint": node.taints,

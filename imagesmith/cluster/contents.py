@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from imagesmith.cluster import access, backup, clock, firewall, k3s, upkeep, vip
+from imagesmith.cluster import access, backup, clock, firewall, hamachi, k3s, upkeep, vip, zerotier
 from imagesmith.model import Cluster, Edit, Materials, Node, Part, Profile, Promise
 
 
@@ -30,6 +30,8 @@ _SHARES: tuple[Share, ...] = (
     k3s,
     vip,
     backup,
+    zerotier,
+    hamachi,
 )
 
 
@@ -39,7 +41,7 @@ class Keeper(Protocol):
     def secrets(self, cluster: Cluster) -> tuple[str, ...]: ...
 
 
-_KEEPERS: tuple[Keeper, ...] = (backup,)
+_KEEPERS: tuple[Keeper, ...] = (backup, zerotier)
 
 
 def secrets(cluster: Cluster) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Literal
 
-from imagesmith.cluster import access, clock, neighbours
+from imagesmith.cluster import access, clock, neighbours, zerotier
+from imagesmith.formats.zerotier import interface
 from imagesmith.model import Edit, Materials, Part, Profile, Promise, PutFile
 
 CONF = "/etc/imagesmith/firewall.nft"
@@ -41,6 +42,7 @@ def openings(part: Part) -> tuple[Opening, ...]:
         *(_API if server else ()),
         *_EVERY_NODE,
         *(_ETCD if server and _has_etcd(part) else ()),
+        *((Opening("udp", str(zerotier.PORT), "anyone", "ZeroTier"),) if zerotier.network_of(part) else ()),
         *((Opening("udp", str(clock.PORT), "nodes", "the time"),) if clock.serves(part) else ()),
         *_asked_for(part.cluster.network.open, "nodes"),
         *_asked_for(part.cluster.network.open_to_all, "anyone"),
@@ -53,7 +55,6 @@ _EVERY_NODE = (
     Opening("tcp", "443", "anyone", "what the cluster serves, by ServiceLB"),
     Opening("tcp", "30000-32767", "anyone", "services of type NodePort"),
     Opening("udp", "30000-32767", "anyone", "services of type NodePort"),
-    Opening("udp", "9993", "anyone", "ZeroTier"),
     Opening("tcp", "10250", "nodes", "the kubelet: logs, exec, metrics"),
     Opening("tcp", "5001", "nodes", "images, from one node to the other"),
     Opening("udp", "8472", "nodes", "the pods' network, by VXLAN"),
@@ -105,8 +106,7 @@ def ruleset(part: Part) -> str:
         ),
         *_ports(openings(part), "anyone"),
         *_jumps("nodes", neighbours.nodes(part)),
-        "# Nodes that reach each other by ZeroTier",
-        'iifname "zt*" jump nodes',
+        *_over_zerotier(part),
         *(_jumps("servers", neighbours.servers(part)) if _has_etcd(part) else ()),
         "counter",
     ]
@@ -138,6 +138,17 @@ def _jumps(chain: str, ranges: Iterable[neighbours.Range]) -> tuple[str, ...]:
     for one in ranges:
         by_family.setdefault("ip6" if one.version == 6 else "ip", []).append(str(one))
     return tuple(f"{family} saddr {{ {', '.join(found)} }} jump {chain}" for family, found in by_family.items())
+
+
+def _over_zerotier(part: Part) -> tuple[str, ...]:
+    """Nodes that speak to each other over it: their own addresses, since others may be members of the network too."""
+    found = zerotier.network_of(part)
+    if found is None or not found.k3s:
+        return ()
+    told = (zerotier.address_of(node, part.cluster) for node in part.cluster.nodes)
+    members = [ip_network(address) for address in told if address]
+    came = f'iifname "{interface(found.network)}"'
+    return ("# Nodes that speak over ZeroTier", *(f"{came} {rule}" for rule in _jumps("nodes", members)))
 
 
 def _family(network: str) -> str:

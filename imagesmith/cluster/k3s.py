@@ -6,6 +6,7 @@ join, and takes other files on their disks for a cluster that is about to break.
 
 from __future__ import annotations
 
+from imagesmith.cluster import zerotier
 from imagesmith.cluster.config import cluster_conf, config, kubelet, proxy, registries
 from imagesmith.model import Edit, Link, MakeDir, Materials, Part, Profile, Promise, PutFile, SealedCluster
 from imagesmith.secret import SecretText
@@ -110,6 +111,9 @@ def _configuration(part: Part, sealed: SealedCluster) -> tuple[Edit, ...]:
         edits.append(PutFile("root", NODE_PASSWORD, SecretText((node_password, b"\n")), 0o600))
     if k3s and k3s.registries:
         edits.append(PutFile("root", f"{CONFIG}/registries.yaml", registries(k3s.registries), 0o600))
+    if zerotier.carries_k3s(part.cluster):
+        drop_in = f"{UNITS}/{unit_of(part.duty)}.d/20-zerotier.conf"
+        edits.append(PutFile("root", drop_in, _AFTER_ZEROTIER.format(unit=zerotier.UNIT).encode()))
     if part.cluster.upkeep.proxy:
         edits.append(PutFile("root", f"{UNITS}/{unit_of(part.duty)}.env", proxy(part), 0o600))
     return tuple(edits)
@@ -123,3 +127,11 @@ def _authorities(sealed: SealedCluster) -> tuple[Edit, ...]:
         *(PutFile("root", f"{TLS}/{name}", sealed.bundles[name]) for name in sorted(sealed.bundles)),
         *(PutFile("root", f"{TLS}/{name}", sealed.keys[name], 0o600) for name in sorted(sealed.keys)),
     )
+
+
+_AFTER_ZEROTIER = """\
+# k3s speaks over ZeroTier: its gate waits until this node has its address there.
+[Unit]
+Wants={unit}
+After={unit}
+"""

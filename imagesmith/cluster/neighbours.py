@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_interface, ip_network
 
-from imagesmith.cluster.parts import interface_of
+from imagesmith.cluster.parts import named_interface
 from imagesmith.model import Node, Part
 
 Range = IPv4Network | IPv6Network
@@ -43,7 +43,7 @@ def address(node: Node) -> str:
 def _spoken_from(part: Part, who: Iterable[Node]) -> tuple[Range, ...]:
     who = tuple(who)
     known = [_network(node) for node in who if address(node)]
-    if len(known) < len(who) or any(interface_of(node, part.cluster) for node in who):
+    if len(known) < len(who) or any(named_interface(node, part.cluster) for node in who):
         # Whoever's address is known is on its own network, private or not.
         return _joined((*(_network(node) for node in part.cluster.nodes if address(node)), *PRIVATE))
     return _joined(known)

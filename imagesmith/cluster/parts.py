@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from imagesmith.cluster import zerotier
+from imagesmith.formats.zerotier import interface as zerotier_interface
 from imagesmith.model import Board, Cluster, Node, Part, Role, SealedCluster
 
 
@@ -34,8 +36,26 @@ def own_address(node: Node) -> str:
     return node.network.address.partition("/")[0] or node.network.reserved
 
 
+def spoken_at(node: Node, cluster: Cluster) -> str:
+    """The address that the nodes of k3s know each other by; empty = whatever it gets."""
+    return zerotier.address_of(node, cluster) if zerotier.carries_k3s(cluster) else own_address(node)
+
+
+def joined_at(node: Node, cluster: Cluster) -> str:
+    """What the other nodes of k3s reach a node by: as `reached_at`, where they don't speak over a VPN."""
+    return spoken_at(node, cluster) or _full_name(node, cluster.domain)
+
+
 def interface_of(node: Node, cluster: Cluster) -> str:
     """What pods' packets go by on the node; empty = whatever its default route does."""
+    found = zerotier.asked(cluster)
+    if found and found.k3s:
+        return zerotier_interface(found.network)
+    return named_interface(node, cluster)
+
+
+def named_interface(node: Node, cluster: Cluster) -> str:
+    """What the inventory names of the nodes' own networks."""
     return node.interface or cluster.network.interface
 
 
@@ -48,6 +68,7 @@ def tls_names(part: Part) -> tuple[str, ...]:
     found: list[str] = []
     for server in part.servers:
         found += [server.name, _full_name(server, cluster.domain), reached_at(server, cluster.domain)]
+        found.append(zerotier.address_of(server, cluster))
     return tuple(dict.fromkeys(name for name in (*found, cluster.network.vip, *cluster.network.names) if name))
 
 

@@ -47,10 +47,6 @@ def node_password_name(node: str) -> str:
     return f"nodes/{node}/node-password"
 
 
-def zerotier_name(node: str) -> str:
-    return f"nodes/{node}/zerotier-identity"
-
-
 def of_node(node: str) -> tuple[str, ...]:
     """The names of all that one node has in a vault."""
     return (*(host_key_name(node, kind) for kind in KINDS), node_password_name(node))

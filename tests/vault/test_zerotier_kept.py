@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from identity.published_zerotier import ADDRESS, GOOD, PUBLIC
 
+from imagesmith.cluster.zerotier import secret_name
 from imagesmith.errors import ContentMalformed
 from imagesmith.formats.zerotier import read_member
 from imagesmith.identity import zerotier
@@ -14,12 +15,11 @@ from imagesmith.secret import Secret
 from imagesmith.vault import sealing, store
 from imagesmith.vault.draw import taken
 from imagesmith.vault.index import read_index
-from imagesmith.vault.names import zerotier_name
 from imagesmith.workflow.vault import draw_missing
 
 KEY = sealing.new_identity()
 NODES = ("node-1", "node-2", "node-3")
-NAMES = tuple(zerotier_name(node) for node in NODES)
+NAMES = tuple(secret_name(node) for node in NODES)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def test_an_identity_that_is_there_is_not_drawn_anew(vault: Path) -> None:
 
 
 def test_a_node_s_own_identity_is_taken_in() -> None:
-    drawn = taken(zerotier_name("node-1"), Secret(GOOD.encode()), "identity.secret")
+    drawn = taken(secret_name("node-1"), Secret(GOOD.encode()), "identity.secret")
     assert (drawn.kind, drawn.public) == ("zerotier-identity", f"{ADDRESS}:0:{PUBLIC}")
 
 
 def test_one_that_other_nodes_would_not_believe_is_refused() -> None:
     """The published bad identity: another address than its key has."""
     with pytest.raises(ContentMalformed, match="not the one that its key proves"):
-        taken(zerotier_name("node-1"), Secret(GOOD.replace("8e4d", "9e4d", 1).encode()), "identity.secret")
+        taken(secret_name("node-1"), Secret(GOOD.replace("8e4d", "9e4d", 1).encode()), "identity.secret")
