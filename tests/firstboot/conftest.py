@@ -19,8 +19,8 @@ def node(tmp_path: Path) -> NodeFolder:
         folder.mkdir()
     shutil.copytree(FIRSTBOOT, library)
     # On a node the scripts of a cluster lie beside the others.
-    for script in (*(library / "cluster").iterdir(), *(library / "backup").iterdir()):
-        script.rename(library / script.name)
+    for script in (*(library / "cluster").iterdir(), *(library / "backup").iterdir(), *(library / "vpn").iterdir()):
+        script.rename(library / ("steps" if script.name[0].isdecimal() else "") / script.name)
     environment = {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
         "ROOT": str(root),

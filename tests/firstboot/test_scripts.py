@@ -15,15 +15,17 @@ from imagesmith.families import payload_files, promises
 FIRSTBOOT = Path(__file__).parents[2] / "firstboot"
 CLUSTER = FIRSTBOOT / "cluster"
 BACKUP = FIRSTBOOT / "backup"
+VPN = FIRSTBOOT / "vpn"
 PROGRAMS = [
     *(FIRSTBOOT / "run", FIRSTBOOT / "report"),
     *sorted((FIRSTBOOT / "steps").iterdir()),
     # node-status is sent to nodes by whoever asks, and tells what it can.
     *(path for path in sorted(CLUSTER.iterdir()) if not path.suffix and path.name != "node-status"),
     *(path for path in sorted(BACKUP.iterdir()) if not path.suffix),
+    *(path for path in sorted(VPN.iterdir()) if not path.suffix),
 ]
 SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status", BACKUP / "backup-lib.sh"]
-UNITS = [*FIRSTBOOT.glob("*.service"), *CLUSTER.glob("*.service"), *BACKUP.glob("*.service")]
+UNITS = [*FIRSTBOOT.glob("*.service"), *CLUSTER.glob("*.service"), *BACKUP.glob("*.service"), *VPN.glob("*.service")]
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
