@@ -7,11 +7,11 @@ nobody holds this one before the cluster is there.
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from imagesmith.cluster.parts import vip_interfaces
 from imagesmith.errors import Problem
 from imagesmith.model import Edit, MakeDir, Materials, Part, Profile, Promise, PutFile
+from imagesmith.profile.recipe import image_name, image_tag
 from imagesmith.profile.schema import Fields, read_document, settle, text
 
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests"
@@ -60,19 +60,6 @@ def _image(content: str) -> str:
     problems: list[Problem] = []
 
     def read(fields: Fields) -> str:
-        return f"{fields.need('image', text(_reference), '')}:{fields.need('version', text(_tag), '')}"
+        return f"{fields.need('image', text(image_name), '')}:{fields.need('version', text(image_tag), '')}"
 
     return settle(read_document(content, RELEASE, read, problems), problems)
-
-
-def _reference(written: str) -> str:
-    """A container image's name without its tag, registry first."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+", written):
-        raise ValueError(f"{written[:80]!r} is not the name of a container image; write it as registry/folder/name")
-    return written
-
-
-def _tag(written: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?", written):
-        raise ValueError(f"{written[:80]!r} is not the tag of a container image; write it as v1.1.2")
-    return written

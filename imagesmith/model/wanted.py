@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imagesmith.model.addons import Addons
 from imagesmith.model.backup import Backup
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
@@ -188,6 +189,8 @@ class Cluster:
     backup: Backup | None = None
     """None = nodes are not backed up."""
     vpn: Vpn | None = None
+    addons: Addons | None = None
+    """None where nothing of it is wanted."""
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)
