@@ -13,6 +13,8 @@ from imagesmith.errors import Problem
 from imagesmith.model import Cluster, ClusterNetwork, Network, Node, Profile, Role, Settings, SshAccess, Upkeep, Wifi
 from imagesmith.profile import kubernetes, names
 from imagesmith.profile.backup import check_backup, read_backup
+from imagesmith.profile.addons import Around, read_addons
+from imagesmith.profile.addons_checks import check_addons
 from imagesmith.profile.cluster_checks import check_k3s, check_nodes, check_without_k3s
 from imagesmith.profile.inventory import Entry, Inventory
 from imagesmith.profile.k3s import read_k3s, settled
@@ -35,10 +37,11 @@ from imagesmith.profile.vpn import member_address, read_vpn, with_members
 from imagesmith.profile.vpn_checks import check_vpn
 
 
-def load_cluster(content: str, file: str, profiles: Mapping[str, Profile]) -> Cluster:
+def load_cluster(content: str, file: str, profiles: Mapping[str, Profile], around: Around | None = None) -> Cluster:
     """The inventory in `content`; `file` is its path, for complaints and for `Cluster.path`. Raises DocumentInvalid."""
     problems: list[Problem] = []
-    cluster = read_document(content, file, lambda fields: _cluster(fields, file, profiles), problems)
+    near = around or Around()
+    cluster = read_document(content, file, lambda fields: _cluster(fields, file, profiles, near), problems)
     return settle(cluster, problems)
 
 
@@ -50,7 +53,7 @@ def settings_of(profile: Profile, *wider_to_narrower: Mapping[str, Any]) -> Sett
     return replace(Settings(), **merged)
 
 
-def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Cluster:
+def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile], around: Around) -> Cluster:
     name = fields.need("name", text(names.host_name), "")
     domain = fields.take("domain", text(names.domain), "")
     shared = fields.take("defaults", table(lambda inner: taken(inner, {**SETTINGS, **SHARED_NETWORK, **PERSONAL})), {})
@@ -63,13 +66,14 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Clus
     upkeep_fields, upkeep = fields.take("upkeep", kept(read_upkeep), (None, Upkeep()))
     backup_fields, backup = fields.take("backup", kept(read_backup), nothing)
     vpn_fields, (vpn_tables, vpn) = fields.take("vpn", kept(read_vpn), (None, ({}, None)))
+    addons, addon_tables = read_addons(fields, around)
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
     if k3s and k3s_fields:
         k3s = settled(k3s, k3s_fields, sum(entry.role == "server" for entry in entries))
     nodes = tuple(entry.node for entry in entries)
     vpn = with_members(vpn, entries)
-    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup, vpn)
+    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup=backup, vpn=vpn, addons=addons)
     tables = {
         "k3s": k3s_fields,
         "network": network_fields,
@@ -78,7 +82,8 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile]) -> Clus
         "backup": backup_fields,
         "vpn": vpn_fields,
     }
-    inventory = Inventory(cluster, entries, fields, {key: found for key, found in tables.items() if found})
+    written = {key: found for key, found in tables.items() if found}
+    inventory = Inventory(cluster, entries, fields, {**written, **addon_tables})
     _check(inventory)
     check_vpn(inventory, vpn_tables)
     return cluster
@@ -90,6 +95,7 @@ def _check(inventory: Inventory) -> None:
         check_k3s(inventory)
         check_networks(inventory)
         check_backup(inventory)
+        check_addons(inventory)
     elif not inventory.top.has("k3s") and not inventory.top.is_blank("k3s"):
         check_without_k3s(inventory)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from imagesmith.profile.addons import KEYS as _ADDONS
 from imagesmith.profile.inventory import Entry, Inventory
 from imagesmith.profile.k3s import ARCHITECTURES
 from imagesmith.profile.load import weakness
@@ -26,8 +27,9 @@ def check_nodes(inventory: Inventory) -> None:
 def check_without_k3s(inventory: Inventory) -> None:
     """What would be said for nothing: no node would have any of it."""
     hint = "add `k3s: {channel: stable}`, or take this away"
-    for name in inventory.tables:
-        inventory.top.complain(name, "this is for the nodes of a k3s cluster, and there is no `k3s` here", hint)
+    for name in dict.fromkeys((*inventory.tables, *_ADDONS)):
+        if inventory.top.has(name):
+            inventory.top.complain(name, "this is for the nodes of a k3s cluster, and there is no `k3s` here", hint)
     for entry in inventory.entries:
         for key in _OF_K3S:
             if entry.fields.has(key):

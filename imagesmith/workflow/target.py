@@ -6,6 +6,7 @@ Called by every command that takes a TARGET; reads profiles and the inventory, w
 
 from __future__ import annotations
 
+import errno
 import functools
 import zoneinfo
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,13 @@ from typing import NoReturn
 from imagesmith import resources
 from imagesmith.errors import DocumentInvalid, Problem, UsageError
 from imagesmith.model import Base, Cluster, Node, Profile
+from imagesmith.model.addons import Recipe
 from imagesmith.planning.payload import chosen_base
 from imagesmith.profile import names
+from imagesmith.profile.addons import Around
 from imagesmith.profile.cluster import load_cluster, settings_of
 from imagesmith.profile.load import Catalogue, load_catalogue, load_profile
+from imagesmith.profile.recipe import load_recipes
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.profile.settings import with_overrides
 
@@ -125,7 +129,21 @@ def load_inventory(path: Path | None) -> Cluster | None:
             return None
         path = DEFAULT_INVENTORY
     text = _text(path)
-    return load_cluster(text, str(path), catalogue_near(path.parent).profiles)
+    around = Around(lambda: recipes_near(path.parent), lambda written: _beside(path.parent, written))
+    return load_cluster(text, str(path), catalogue_near(path.parent).profiles, around)
+
+
+def recipes_near(folder: Path | None) -> Mapping[str, Recipe]:
+    """The catalogue of add-ons, and over it that of `folder`/profiles/addons, where there is one. DocumentInvalid."""
+    own = resources.folder("profiles") / "addons"
+    nearer = folder / "profiles" / "addons" if folder is not None else own
+    found: dict[str, Path] = {}
+    files: dict[str, str] = {}
+    for place in (own, *([nearer] if nearer.is_dir() and nearer.resolve() != own.resolve() else ())):
+        found |= {path.stem: path for path in sorted(place.glob("*.yaml"))}
+        files |= {path.relative_to(place / "files").as_posix(): _text(path)
+                  for path in sorted((place / "files").rglob("*")) if path.is_file()}  # fmt: skip
+    return load_recipes({str(path): _text(path) for path in found.values()}, files)
 
 
 def catalogue_near(folder: Path | None) -> Catalogue:
@@ -258,6 +276,15 @@ def _key(line: str, where: str) -> str:
         return names.ssh_public_key(line)
     except ValueError as error:
         raise UsageError(str(error), where=where) from error
+
+
+def _beside(folder: Path, written: str) -> bytes:
+    """A file that an inventory names; more of it than is read is no manifest. Raises OSError."""
+    path = folder / Path(written).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
+    with path.open("rb") as file:
+        return file.read(2 * _MOST_BYTES)
 
 
 def _text(path: Path) -> str:
