@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from imagesmith.cluster import access, backup, clock, firewall, hamachi, k3s, upkeep, vip, zerotier
+from imagesmith.cluster.addons import manifests as addons
 from imagesmith.model import Cluster, Edit, Materials, Node, Part, Profile, Promise
 
 
@@ -32,6 +33,7 @@ _SHARES: tuple[Share, ...] = (
     backup,
     zerotier,
     hamachi,
+    addons,
 )
 
 
@@ -41,7 +43,7 @@ class Keeper(Protocol):
     def secrets(self, cluster: Cluster) -> tuple[str, ...]: ...
 
 
-_KEEPERS: tuple[Keeper, ...] = (backup, zerotier)
+_KEEPERS: tuple[Keeper, ...] = (backup, zerotier, addons)
 
 
 def secrets(cluster: Cluster) -> tuple[str, ...]:

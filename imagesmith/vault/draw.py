@@ -29,10 +29,12 @@ from imagesmith.vault import proofs, sealing
 from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS
 
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
+_ADDON_PASSWORD = re.compile(r"addons/[a-z0-9-]+/[a-z0-9-]+")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
 _ZEROTIER = re.compile(r"nodes/[^/]+/zerotier-identity")
 _BACKUP_KEY = re.compile(r"nodes/([^/]+)/backup-key")
 _BACKUP_IDENTITY = re.compile(r"nodes/[^/]+/backup-identity")
+_ADDON_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ def draw(name: str) -> Drawn:
         return Drawn("password", tokens.password(secrets.token_bytes(tokens.PASSWORD_BYTES)))
     if _ZEROTIER.fullmatch(name):
         return _identity(*proofs.found(1)[0])
+    if _ADDON_PASSWORD.fullmatch(name):
+        # Shorter: people type some of them.
+        return Drawn("password", tokens.password(secrets.token_bytes(_ADDON_BYTES)))
     if name == SERVICE_KEY:
         # As k3s reads it (RSA, PKCS#1).
         return _pem("signing-key", rsa.generate_private_key(65537, SERVICE_KEY_BITS))
@@ -84,7 +89,7 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
         )
     if name == SERVICE_KEY:
         return service_key(content, where)
-    if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
+    if _NODE_PASSWORD.fullmatch(name) or _ADDON_PASSWORD.fullmatch(name) or name in TOKENS:
         return _password(content, where)
     if _ZEROTIER.fullmatch(name):
         return _taken_identity(content, where)

@@ -1,8 +1,9 @@
 """Writes the golden plans anew: `make golden`. Read the difference before you commit it.
 
 One file per shipped profile and base, `<profile>[.<base>].plan.yaml`, and `rack.txt`: what `plan --all` tells of
-examples/rack.yaml with an empty cache. A file that comes from firstboot/ or cloud-init/
-as it is stands there by its name, one that was made for the node with its whole text.
+examples/rack.yaml with an empty cache; in addons/ the manifests of the inventory there, with passwords by name. A file
+that comes from firstboot/ or cloud-init/ as it is stands there by its name, one that was made for the node with its
+whole text.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 import yaml
 
 from imagesmith import resources
+from imagesmith.cluster.addons.manifests import manifests
+from imagesmith.formats.credentials import named_by
 from imagesmith.model import Materials, PutFile, TargetDisk
 from imagesmith.planning.build import plan_build
 from imagesmith.planning.explain import describe
 from imagesmith.planning.overview import overview
 from imagesmith.workflow.planned import plan
-from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_near, resolve
+from imagesmith.workflow.target import TargetChoice, all_wanted, catalogue_near, load_inventory, resolve
 
 FOLDER = Path(__file__).resolve().parent
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBg4TY9TSRWzCp0lVUKWEkyqOcDSAXWxLeqXW8zdDdCv golden@example"
@@ -42,6 +45,18 @@ def golden_rack() -> str:
     """The overview of the example's five nodes, where nothing is in the cache and no lock is the user's."""
     rack = TargetChoice(cluster=FOLDER.parents[1] / "examples" / "rack.yaml")
     return overview([plan(one, FOLDER / "imagesmith.lock") for one in all_wanted(rack)], ())
+
+
+def golden_manifests() -> dict[str, str]:
+    """File name to content, of all that a server of addons/cluster.yaml has k3s apply."""
+    cluster = load_inventory(FOLDER / "addons" / "cluster.yaml")
+    assert cluster and cluster.addons
+    return {
+        name: b"".join(
+            part if isinstance(part, bytes) else f"<{named_by(part).name}>".encode() for part in text.parts
+        ).decode()
+        for name, text in manifests(cluster.addons, {}).items()
+    }
 
 
 def _golden(profile: str, base: str, materials: Materials) -> str:
@@ -82,4 +97,10 @@ if __name__ == "__main__":
     for name, content in plans.items():
         (FOLDER / name).write_text(content)
     (FOLDER / "rack.txt").write_text(golden_rack())
+    made = golden_manifests()
+    for old in (FOLDER / "addons").glob("imagesmith-*.yaml"):
+        if old.name not in made:
+            old.unlink()
+    for name, content in made.items():
+        (FOLDER / "addons" / name).write_text(content)
     print(f"{len(plans)} golden plans written to {FOLDER}")

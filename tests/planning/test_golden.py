@@ -29,3 +29,12 @@ def test_no_golden_plan_is_left_over():
 
 def test_the_rack_of_the_examples_is_told_as_its_golden_overview():
     assert (FOLDER / "rack.txt").read_text() == GOLDEN["golden_rack"](), AGAIN
+
+
+def test_manifests_are_their_golden_ones():
+    made = GOLDEN["golden_manifests"]()
+    kept = {path.name: path.read_text() for path in (FOLDER / "addons").glob("imagesmith-*.yaml")}
+    changes = [line for name in sorted({*made, *kept})
+               for line in difflib.unified_diff(kept.get(name, "").splitlines(), made.get(name, "").splitlines(),
+                                                f"golden/{name}", f"now/{name}", lineterm="")]  # fmt: skip
+    assert not changes, f"{AGAIN}:\n" + "\n".join(changes)
