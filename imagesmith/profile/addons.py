@@ -131,7 +131,7 @@ def _chart(fields: Fields) -> Chart:
     )
     if chart.chart and "://" in chart.chart and chart.repo:
         fields.complain("repo", "`chart` is an address already, which `repo` would be for a mere name", "keep one")
-    if chart.chart and "://" not in chart.chart and not chart.repo:
+    if chart.chart and "://" not in chart.chart and not fields.has("repo"):
         fields.complain("chart", "nobody knows where this chart is", "add its `repo`, or write oci://... here")
     return chart
 
