@@ -12,9 +12,9 @@ from typing import Any
 from imagesmith.errors import Problem
 from imagesmith.model import Cluster, ClusterNetwork, Network, Node, Profile, Role, Settings, SshAccess, Upkeep, Wifi
 from imagesmith.profile import kubernetes, names
-from imagesmith.profile.backup import check_backup, read_backup
 from imagesmith.profile.addons import Around, read_addons
 from imagesmith.profile.addons_checks import check_addons
+from imagesmith.profile.backup import check_backup, read_backup
 from imagesmith.profile.cluster_checks import check_k3s, check_nodes, check_without_k3s
 from imagesmith.profile.inventory import Entry, Inventory
 from imagesmith.profile.k3s import read_k3s, settled
