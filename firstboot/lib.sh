@@ -66,6 +66,18 @@ put_file() {
     CHANGED=yes
 }
 
+# at_start UNIT...: started at every start from now on. Links alone: the manager reads all units anew at each of them
+# otherwise, which takes a small board seconds. What is started by name is read from the disk then.
+at_start() {
+    systemctl enable --no-reload "$@"
+}
+
+# not_at_start UNIT...: no longer, and stopped.
+not_at_start() {
+    systemctl disable --no-reload "$@"
+    systemctl stop "$@"
+}
+
 # mirrored FILE: its text, with a mirror of mirrors.conf in place of each address of packages that has one. What is
 # replaced is a whole word, so a file may list addresses in whichever way. Twice, since two words share the space between.
 mirrored() {

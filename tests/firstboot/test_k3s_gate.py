@@ -320,13 +320,16 @@ def test_it_asks_ever_less_often_and_does_not_give_up(ready: NodeFolder) -> None
     servers = f"https://127.0.0.1:{silent_port()}"
     clustered(ready, CLUSTER_DUTY="agent", CLUSTER_CA_HASH=HASH, CLUSTER_SERVERS=servers)
 
-    def pauses() -> list[str]:
-        return [call.split()[1] for call in ready.calls if call.startswith("sleep")]
+    def pauses() -> list[int]:
+        return [int(call.split()[1]) for call in ready.calls if call.startswith("sleep")]
 
     with running(ready) as gate:
-        comes(lambda: len(pauses()) >= 8)
+        comes(lambda: pauses().count(60) >= 2)
         assert gate.poll() is None
-    assert pauses()[:8] == ["5", "10", "20", "40", "60", "60", "60", "60"]
+    asked = pauses()
+    assert asked[:10] == [5] * 10
+    assert asked == sorted(asked) and max(asked) == 60
+    assert all(pause <= max(5, sum(asked[:number]) / 8) for number, pause in enumerate(asked))
 
 
 def test_the_status_is_written_when_it_changes_and_not_again(ready: NodeFolder) -> None:

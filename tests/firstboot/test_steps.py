@@ -237,6 +237,15 @@ def test_without_time_servers_the_bases_own_stay(node: NodeFolder) -> None:
     assert not node.exists("etc/systemd")
 
 
+def test_a_node_that_is_to_tell_the_time_does_not_wait_before_its_clock_service_runs(whole: NodeFolder) -> None:
+    whole.write("etc/imagesmith/chrony.conf", "allow 192.168.7.0/24\n")
+    whole.stand_in("timedatectl", "echo no")
+    begun = time.monotonic()
+    assert whole.run("steps/40-time-sync").returncode == 0
+    assert time.monotonic() - begun < 5
+    assert not [call for call in whole.calls if call.startswith("timedatectl")]
+
+
 def test_without_a_route_nothing_is_waited_for(whole: NodeFolder) -> None:
     whole.stand_in("timedatectl", "echo no")
     begun = time.monotonic()
@@ -323,6 +332,14 @@ def test_a_watchdog_is_used_where_there_is_one(whole: NodeFolder) -> None:
     whole.run("steps/60-watchdog")
     assert "RuntimeWatchdogSec=15s" in whole.read("etc/systemd/system.conf.d/50-imagesmith-watchdog.conf")
     assert "systemctl daemon-reload" in whole.calls
+
+
+def test_a_watchdog_that_is_off_already_costs_no_reload(whole: NodeFolder) -> None:
+    whole.configure(WATCHDOG_S="0")
+    whole.stand_in("systemctl", "echo 0")
+    assert whole.run("steps/60-watchdog").returncode == 0
+    assert "RuntimeWatchdogSec=0s\n" in whole.read("etc/systemd/system.conf.d/50-imagesmith-watchdog.conf")
+    assert "systemctl daemon-reload" not in whole.calls
 
 
 def test_no_watchdog_is_no_failure_and_no_setting(whole: NodeFolder) -> None:

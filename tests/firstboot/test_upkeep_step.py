@@ -152,7 +152,10 @@ def test_security_updates_start_by_apts_timers_and_restarts_by_ours(kept: NodeFo
     kept.write("etc/imagesmith/upkeep.conf", "UPDATES='security'\n")
     kept.stand_in("unattended-upgrade", "exit 0")
     run(kept)
-    assert "systemctl enable --now apt-daily.timer apt-daily-upgrade.timer imagesmith-reboot.timer" in kept.calls
+    timers = "apt-daily.timer apt-daily-upgrade.timer imagesmith-reboot.timer"
+    calls = kept.calls
+    on = calls.index(f"systemctl enable --no-reload {timers}")
+    assert calls[on + 1] == f"systemctl start {timers}"
 
 
 def test_updates_without_the_program_for_them_fail_the_step(kept: NodeFolder) -> None:
@@ -166,9 +169,11 @@ def test_updates_without_the_program_for_them_fail_the_step(kept: NodeFolder) ->
 def test_off_stops_the_timers_that_there_are(kept: NodeFolder) -> None:
     kept.stand_in("systemctl", 'case "$*" in *is-enabled*reboot*) exit 1 ;; esac')
     run(kept)
-    assert [call for call in kept.calls if "disable" in call] == [
-        "systemctl disable --now apt-daily.timer",
-        "systemctl disable --now apt-daily-upgrade.timer",
+    assert [call for call in kept.calls if "is-enabled" not in call and call.startswith("systemctl")] == [
+        "systemctl disable --no-reload apt-daily.timer",
+        "systemctl stop apt-daily.timer",
+        "systemctl disable --no-reload apt-daily-upgrade.timer",
+        "systemctl stop apt-daily-upgrade.timer",
     ]
 
 
@@ -281,7 +286,7 @@ def test_rules_are_loaded_now_and_at_every_start(node: NodeFolder) -> None:
     node.stand_in("nft", "exit 0")
     assert node.run("steps/64-firewall").returncode == 0
     calls = node.calls
-    on = calls.index("systemctl enable imagesmith-firewall.service")
+    on = calls.index("systemctl enable --no-reload imagesmith-firewall.service")
     assert calls[on + 1] == "systemctl reload-or-restart imagesmith-firewall.service"
     assert "nft list table inet imagesmith" in calls[on + 2 :]
 
@@ -307,6 +312,14 @@ def test_a_server_serves_the_time(telling: NodeFolder) -> None:
     assert telling.run("steps/66-clock-service").returncode == 0
     assert telling.read(SERVED) == "allow 192.168.7.0/24\nlocal stratum 10 orphan\n"
     assert "systemctl restart chrony.service" in telling.calls
+
+
+def test_it_is_enabled_where_somebody_disabled_it(telling: NodeFolder) -> None:
+    telling.run("steps/66-clock-service")
+    assert not any("systemctl enable" in call for call in telling.calls)
+    telling.stand_in("systemctl", "case $1 in is-enabled) exit 1 ;; esac")
+    telling.run("steps/66-clock-service")
+    assert "systemctl enable --no-reload chrony.service" in telling.calls
 
 
 def test_it_is_not_restarted_for_what_it_has_already(telling: NodeFolder) -> None:
