@@ -22,7 +22,8 @@ class Debian:
     # cloud-init's renderer for systemd-networkd overlooks `match: name` and takes this for the interface's name,
     # which may be a pattern.
     wired = "e*"
-    facts: Mapping[str, str] = {}
+    # What its packages set where nobody says anything: cloud-init would make the same keyboard once more.
+    facts: Mapping[str, str] = {"keyboard": "us"}
     clues: tuple[Clue, ...] = (("root", "/usr/bin/cloud-init"), ("root", "/usr/sbin/netplan"))
     proven = "amd64: first and second boot in QEMU; arm64: first boot on QEMU's virt and raspi3b"
 

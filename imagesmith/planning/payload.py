@@ -26,8 +26,8 @@ def documents(node: Node, profile: Profile, materials: Materials) -> Documents:
     family = family_named(base.family)
     # Most boards have one card with an address of its own, which finds it; a few take the address that they are given.
     gives_mac = facts_of(family, base).get("mac") == "set"
-    # Not everywhere is there the console-setup that cloud-init restarts for it.
-    sets_keyboard = facts_of(family, base).get("keyboard") != "file"
+    # Not everywhere is there the console-setup that cloud-init restarts for it, and not everywhere is it needed.
+    sets_keyboard = facts_of(family, base).get("keyboard") not in ("file", node.settings.keyboard)
     fqdn = f"{node.name}.{node.domain}" if node.domain else ""
     user_data = render(
         materials,

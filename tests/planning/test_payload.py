@@ -76,6 +76,13 @@ def test_cloud_init_does_not_race_the_step_that_grows_the_root() -> None:
     assert user_data()["resize_rootfs"] is False
 
 
+def test_cloud_init_makes_a_keyboard_that_the_base_does_not_have_already() -> None:
+    """It takes an emulated processor twenty seconds."""
+    german = replace(NODE, settings=replace(NODE.settings, keyboard="de"))
+    assert user_data(german)["keyboard"] == {"layout": "de"}
+    assert "keyboard" not in user_data()
+
+
 def test_host_keys_are_made_by_each_node() -> None:
     settings = yaml.safe_load(resources.materials().files["cloud-init/cloud.cfg"])
     assert settings["ssh_deletekeys"] is True
