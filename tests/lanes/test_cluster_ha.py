@@ -100,7 +100,7 @@ def test_a_node_that_started_in_1970_has_the_right_time(rack: Rack) -> None:
 
 
 def test_the_kubeconfig_goes_to_the_common_address(rack: Rack) -> None:
-    assert f"server: https://{VIP}:6443" in rack.desk.kubeconfig.read_text()
+    assert f'server: "https://{VIP}:6443"' in rack.desk.kubeconfig.read_text()
     assert holder(rack) in SERVERS
 
 
