@@ -7,6 +7,7 @@ Sizes are bytes, durations seconds, times seconds since 1970 (UTC), unless a nam
 
 from __future__ import annotations
 
+from imagesmith.model.archive import PackageArchive
 from imagesmith.model.found import (
     BlockMap,
     Device,
@@ -107,6 +108,7 @@ __all__ = [
     "Node",
     "ObtainedBase",
     "Package",
+    "PackageArchive",
     "Part",
     "Partition",
     "PartitionRole",

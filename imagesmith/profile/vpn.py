@@ -101,7 +101,7 @@ def _hamachi(fields: Fields) -> Hamachi | None:
         account=fields.take("account", text(_account), ""),
         password=fields.take("password_file", secret_file, None),
         file=fields.take("file", text(_deb), ""),
-        url=fields.take("url", text(names.https_url), ""),
+        url=fields.take("url", text(_hamachi_url), ""),
         digest=fields.take("sha256", parsed(_sha256), None),
     )
     _check_package(fields)
@@ -143,6 +143,14 @@ def _api_url(written: str) -> str:
             "ssh -N -L 9993:127.0.0.1:9993 CONTROLLER, and write http://127.0.0.1:9993"
         )
     return written.removesuffix("/")
+
+
+def _hamachi_url(written: str) -> str:
+    """Its last part tells what is there, as packages are named."""
+    name = names.https_url(written).rpartition("/")[2]
+    if not re.fullmatch(r"logmein-hamachi_[A-Za-z0-9.+~-]+_amd64\.deb", name):
+        raise ValueError(f"{name[:80]!r} is not the package of a PC, named like logmein-hamachi_2.1.0.203-1_amd64.deb")
+    return written
 
 
 def _hamachi_network(written: str) -> str:

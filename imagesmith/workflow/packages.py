@@ -9,18 +9,21 @@ from imagesmith.errors import EditFailed
 from imagesmith.events import Listener
 from imagesmith.image.raw import RawImage
 from imagesmith.image.reading import Root
-from imagesmith.model import BuildPlan, ObtainedBase, Upkeep
+from imagesmith.model import BuildPlan, Cluster, ObtainedBase
 from imagesmith.sources import apt
+from imagesmith.sources.cache import Cache
 from imagesmith.sources.lock import PinnedPackage
+from imagesmith.workflow.archives import OS_RELEASE, archives_of, beside
 
 
 def lacking(
-    base: ObtainedBase, build_plan: BuildPlan, names: Sequence[str], upkeep: Upkeep, listener: Listener
+    base: ObtainedBase, build_plan: BuildPlan, names: Sequence[str], cluster: Cluster, cache: Cache, listener: Listener
 ) -> tuple[PinnedPackage, ...]:
-    """What has to be installed on `base` for `names` to be there. Raises what reading it and asking apt raise."""
+    """What has to be installed on `base` for `names` to be there. Raises what reading it, getting the keys of archives
+    beside its own and asking apt raise."""
     with RawImage(base.path, writable=False) as raw:
         root = Root.of(raw)
-        files = root.files([*apt.FILES, *(path for folder in apt.FOLDERS for path in root.inside(folder))])
+        files = root.files([*apt.FILES, OS_RELEASE, *(path for folder in apt.FOLDERS for path in root.inside(folder))])
         if apt.STATUS not in files:
             raise EditFailed(
                 f"has no {apt.STATUS}, so nobody can tell which packages it lacks",
@@ -28,5 +31,6 @@ def lacking(
                 hint="write upkeep: packages: online in the inventory, or use another base",
             )
         files |= root.files(apt.key_files(files))
-    mirrors = {ARCHIVES[name]: mirror for name, mirror in upkeep.mirrors.items()}
+    files |= beside(files, archives_of(names, cluster.path), cache, listener)
+    mirrors = {ARCHIVES[name]: mirror for name, mirror in cluster.upkeep.mirrors.items()}
     return apt.lacking(files, build_plan.architecture, names, mirrors=mirrors, listener=listener)

@@ -177,7 +177,7 @@ def _resolve_packages(
     part: Part, build_plan: BuildPlan, lock_path: Path, bases: Bases, listener: Listener, options: Options
 ) -> None:
     base, board = build_plan.base, build_plan.board
-    wanted = packages_wanted(part, base)
+    wanted = packages_wanted(part, base, build_plan.architecture)
     if not wanted:
         return
     obtained = bases.of(build_plan)
@@ -186,7 +186,7 @@ def _resolve_packages(
         known = each.packages_for(board, base.name, wanted)
         if known and known.base == identity:
             return
-    found = lacking(obtained, build_plan, wanted, part.cluster.upkeep, listener)
+    found = lacking(obtained, build_plan, wanted, part.cluster, bases.cache, listener)
     lock.put_packages(lock_path, board, base.name, PackageSet(wanted, identity, found, today(options)))
 
 
@@ -195,13 +195,13 @@ def _update_packages(
 ) -> tuple[Change, ...]:
     """As the archives have them now; nothing where the base would have to be fetched for it."""
     part, build_plan = part_in_cluster(found, None), plan(found, lock_path)
-    wanted = packages_wanted(part, build_plan.base) if part else ()
+    wanted = packages_wanted(part, build_plan.base, build_plan.architecture) if part else ()
     at_hand = isinstance(build_plan.base.source, FileSource) or base_in_cache(build_plan, bases.cache)
     if part is None or not wanted or not at_hand:
         return ()
     obtained = bases.of(build_plan)
     identity = base_bytes(build_plan.base, build_plan, obtained, bases.cache)
-    packages = lacking(obtained, build_plan, wanted, part.cluster.upkeep, listener)
+    packages = lacking(obtained, build_plan, wanted, part.cluster, bases.cache, listener)
     now = PackageSet(wanted, identity, packages, today(options))
     before = lock.put_packages(lock_path, build_plan.board, build_plan.base.name, now)
     return _package_changes(f"{build_plan.board}/{build_plan.base.name}", before, now)

@@ -6,7 +6,6 @@ that an inventory names; what is not pinned yet is looked up by `workflow.resolv
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,11 @@ from imagesmith.model import Architecture, Base, DebianSource, FileSource, HttpS
 from imagesmith.planning.fetched import PACKAGES
 from imagesmith.profile.release import load_release
 from imagesmith.sources import lock
-from imagesmith.sources.disk import digest_of, failures
+from imagesmith.sources.disk import failures
 from imagesmith.sources.lock import Lock, LockEntry, PackageSet
+from imagesmith.workflow.archives import archives_of
+from imagesmith.workflow.given import given_packages
+from imagesmith.workflow.own_files import own_file
 from imagesmith.workflow.target import Wanted
 
 IMAGES = "/var/lib/rancher/k3s/agent/images"
@@ -112,10 +114,24 @@ def release_files(part: Part, architecture: Architecture) -> tuple[ReleaseFile, 
     return tuple(files)
 
 
-def packages_wanted(part: Part, base: Base) -> tuple[str, ...]:
-    """The names of packages that the image must carry as far as its base lacks them; none where apt fetches them."""
-    offline = part.cluster.upkeep.packages == "offline" and base.family not in INSTALLERS
-    return tuple(sorted(contents.packages(part))) if offline else ()
+def packages_wanted(part: Part, base: Base, architecture: Architecture) -> tuple[str, ...]:
+    """The names of packages that the image must carry as far as its base lacks them, beside those that are given.
+
+    Where apt fetches packages at the first boot, those that no archive of the base's has. Raises UsageError for such
+    a one on an installer's medium: nobody knows what the system will have that it installs.
+    """
+    given = given_packages(part, architecture)
+    names = set(contents.packages(part)) - {one.name for one in given}
+    offline = part.cluster.upkeep.packages == "offline"
+    if offline and base.family not in INSTALLERS:
+        return tuple(sorted(names.union(*(one.needs for one in given))))
+    apart = sorted(one.package for one in archives_of(sorted(names), part.cluster.path))
+    if apart and base.family in INSTALLERS:
+        raise UsageError(
+            f"{apart[0]} is in no archive that the installed system asks", where=part.cluster.path,
+            hint="give the package as a file, `vpn: {zerotier: {file: {amd64: ...}}}`, or use another base",
+        )  # fmt: skip
+    return tuple(apart)
 
 
 def bytes_of(base: Base) -> str:
@@ -155,13 +171,19 @@ def _program(part: Part, found: Wanted) -> Fetched:
         return NOTHING
     path = _beside(part, k3s.files[architecture])
     _check_program(path, architecture, part.cluster.path)
-    return Fetched((_local(path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755, "file"),))
+    return Fetched(
+        (
+            own_file(
+                path, f"k3s for {architecture}, the file {path.name}", PROGRAM, 0o755, "`file:` in the inventory's k3s"
+            ),
+        )
+    )
 
 
 def _check_program(path: Path, architecture: Architecture, inventory: str) -> None:
     """Raises UsageError for what the nodes could not start, as another architecture's program, or a page of the web."""
     if not path.is_file():
-        return  # `_local` says so
+        return  # `own_file` says so
     with failures(path, "reading"), path.open("rb") as stream:
         head = stream.read(HEAD)
     # A script names no processor.
@@ -177,7 +199,13 @@ def _registry_cas(part: Part) -> Fetched:
     named = [one for one in part.cluster.k3s.registries if one.ca_file] if part.sealed and part.cluster.k3s else []
     return Fetched(
         tuple(
-            _local(_beside(part, one.ca_file), f"the certificate for {one.name}", registry_ca(one), 0o644, "ca_file")
+            own_file(
+                _beside(part, one.ca_file),
+                f"the certificate for {one.name}",
+                registry_ca(one),
+                0o644,
+                "`ca_file:` in the inventory's k3s",
+            )
             for one in named
         )
     )
@@ -212,32 +240,19 @@ def _delivered(supply: Supply, k3s: K3s | None) -> Fetched:
 
 
 def _packages(part: Part, found: Wanted, base: Base, own: Lock, shipped: Lock) -> Fetched:
-    wanted = packages_wanted(part, base)
+    architecture = found.profile.board.architecture
+    wanted = packages_wanted(part, base, architecture)
+    given = tuple(one.supply for one in given_packages(part, architecture))
     if not wanted:
-        return NOTHING
+        return Fetched(given)
     known = pinned_set(own, shipped, found.profile.board.name, base, wanted)
     if known is None:
-        return Fetched(unresolved=(f"the packages {', '.join(wanted)}, as far as the base lacks them",))
+        return Fetched(given, unresolved=(f"the packages {', '.join(wanted)}, as far as the base lacks them",))
     return Fetched(
-        tuple(
+        given
+        + tuple(
             Supply(f"{one.name} {one.version} ({one.architecture})", f"{PACKAGES}/{one.file_name}", one.url, one.digest,
                    one.size)
             for one in known.packages
         )
     )  # fmt: skip
-
-
-def _local(path: Path, name: str, target: str, mode: int, key: str) -> Supply:
-    """A file of this machine, digested now; `key` names it in the inventory. Raises UsageError where there is none,
-    IOFailed."""
-    if not path.is_file():
-        hint = f"put it there, or correct the path behind `{key}:` in the inventory's k3s"
-        raise UsageError("there is no such file", where=str(path.absolute()), hint=hint)
-    with failures(path, "reading"):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            size = os.fstat(descriptor).st_size
-            digest = digest_of(descriptor, size)
-        finally:
-            os.close(descriptor)
-    return Supply(name, target, "", digest, size, mode, str(path.absolute()))

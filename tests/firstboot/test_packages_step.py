@@ -212,3 +212,18 @@ def test_online_an_archive_that_is_away_is_a_failure(dpkg: NodeFolder) -> None:
     done = ask(dpkg, "wanted", source="archive")
     assert done.returncode != 0
     assert not dpkg.exists(POLICY)
+
+
+def test_what_no_archive_has_comes_from_the_image_where_the_rest_is_fetched(
+    dpkg: NodeFolder, carry: Carry, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    publish_flat(archive, made_deb(tmp_path, "needed"))
+    carry("apart", "1.0", "Depends: needed")
+    with serving(archive) as url:
+        dpkg.write("etc/apt/sources.list", f"deb [trusted=yes] {url} ./\n")
+        done = ask(dpkg, "apart", source="archive")
+    assert done.returncode == 0, done.stderr
+    assert dpkg.exists("usr/share/apart/version") and dpkg.exists("usr/share/needed/version")
+    assert not dpkg.exists(FOLDER)

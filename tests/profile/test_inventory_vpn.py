@@ -11,6 +11,7 @@ from imagesmith.secret import SecretRef
 NETWORK = "8056c2e21c000001"
 ZEROTIER = f"vpn:\n  zerotier:\n    network: {NETWORK}\n"
 K3S = "k3s: {channel: stable}"
+URL = "https://vpn.example/logmein-hamachi_2.1.0.203-1_amd64.deb"
 FIRST = "address: 192.168.1.10/24"
 SECOND = "profile: pi-worker"
 
@@ -67,14 +68,14 @@ def test_without_the_key_there_is_no_vpn():
 def test_all_that_can_be_said_of_hamachi():
     text = (
         "vpn:\n  hamachi:\n    network: 123-456-789\n    nodes: [a]\n    account: me@example.org\n"
-        f"    password_file: secrets/hamachi\n    url: https://vpn.example/hamachi.deb\n    sha256: {'AB' * 32}\n"
+        f"    password_file: secrets/hamachi\n    url: {URL}\n    sha256: {'AB' * 32}\n"
     )
     assert load(with_vpn(text)).vpn.hamachi == Hamachi(
         "123-456-789",
         ("a",),
         "me@example.org",
         SecretRef("file:secrets/hamachi"),
-        url="https://vpn.example/hamachi.deb",
+        url=URL,
         digest=Digest("sha256", "ab" * 32),
     )
 
@@ -97,7 +98,12 @@ def test_all_that_can_be_said_of_hamachi():
         ("vpn:\n  hamachi: {network: 123-456-789, file: h.deb}\n", 4, "'nodes' is required"),
         ("vpn:\n  hamachi: {network: 123-456-789, nodes: [a]}\n", 4, "where is it?"),
         ("vpn:\n  hamachi: {network: n, nodes: [a], file: h.deb}\n", 4, "is no network of Hamachi"),
-        ("vpn:\n  hamachi: {network: 123-456-789, nodes: [a], url: https://x/h.deb}\n", 4, "nobody signs this package"),
+        (f"vpn:\n  hamachi: {{network: 123-456-789, nodes: [a], url: {URL}}}\n", 4, "nobody signs this package"),
+        (
+            f"vpn:\n  hamachi: {{network: 123-456-789, nodes: [a], sha256: {'0' * 64}, url: https://x/h.deb}}\n",
+            4,
+            "is not the package of a PC",
+        ),
         ("vpn:\n  hamachi: {network: 123-456-789, nodes: [b], file: h.deb}\n", 4, "there is no node 'b'"),
     ],
 )  # fmt: skip
