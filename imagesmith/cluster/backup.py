@@ -21,7 +21,7 @@ MOUNTED = "/var/lib/imagesmith/nas"
 MOUNT = "var-lib-imagesmith-nas"
 """Units of a mount are named by its place."""
 RECEIVE = "imagesmith-receive"
-_PROGRAMS = ("backup-node", RECEIVE)
+_PROGRAMS = ("backup-node", "backup-restore", RECEIVE)
 TURN_MIN = 15
 """Between the nodes' turns: they share the NAS, and its disk."""
 _DAY_MIN = 24 * 60

@@ -9,10 +9,12 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from node_folder import NodeFolder
@@ -64,10 +66,15 @@ class Nas:
         return sorted(path.name for path in self.own.glob("*.part"))
 
     def authorize(self, wrapper: str = "") -> None:
-        """Lets the node in; `wrapper` stands before the command, as `exec slow`."""
+        """Lets the node in. `wrapper` is a shell script that is run instead, with the command in "$@"."""
         public = self.key.with_suffix(".pub").read_text().strip()
         line = authorized_line(self.store, NODE, Sealed(SecretRef("vault:key"), public), str(self.receive))
-        line = line.replace("/bin/sh ", f"{wrapper}{self.shell} ", 1)
+        before = ""
+        if wrapper:
+            script = self.folder / "wrapper"
+            script.write_text(wrapper)
+            before = f"/bin/sh {script} "
+        line = line.replace("/bin/sh ", f"{before}{self.shell} ", 1)
         (self.folder / "authorized_keys").write_text(line + "\n")
 
     def ask(self, *words: str, sent: bytes = b"", shell: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -88,11 +95,32 @@ def busybox(folder: Path) -> str:
     return f"/usr/bin/env PATH={folder} {folder}/sh"
 
 
+def backup(node: NodeFolder, mode: str = "now") -> tuple[int, dict[str, str]]:
+    """A backup of the node: what it ended with, and its status."""
+    done = subprocess.run(
+        [node.library / "backup-node", mode],
+        env=node.environment, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    print(done.stdout, done.stderr)
+    found = node.read(STATUS) if node.exists(STATUS) else ""
+    return done.returncode, dict(line.split("=", 1) for line in found.splitlines())
+
+
+def plain_tar(path: Path) -> bytes:
+    """The tar in a backup that is not encrypted."""
+    return subprocess.run(["zstd", "-q", "-dc", path], capture_output=True, check=True).stdout
+
+
 @contextmanager
 def nas(folder: Path, node: NodeFolder) -> Iterator[Nas]:
     """A NAS that runs, with the node furnished for it."""
-    (folder / "kept").mkdir(parents=True)
-    made = Nas(folder, free_port(), keygen(folder / "node-key"), node.library / "imagesmith-receive")
+    (folder / "kept").mkdir(parents=True, exist_ok=True)
+    # Whether a disk has what was written is nothing that a test can see; a busy one would be waited for.
+    node.stand_in("sync", "exit 0")
+    (folder / "bin").mkdir()
+    shutil.copy(node.bin / "sync", folder / "bin")
+    shell = f"/usr/bin/env CALLS=/dev/null PATH={folder}/bin:/usr/bin:/bin /bin/sh"
+    made = Nas(folder, free_port(), keygen(folder / "node-key"), node.library / "imagesmith-receive", shell)
     keygen(folder / "host")
     made.authorize()
     with sshd(made):
@@ -134,9 +162,6 @@ def furnish(node: NodeFolder, made: Nas, **settings: str) -> None:
 
 
 def _listens(made: Nas, process: subprocess.Popen[bytes]) -> None:
-    import socket
-    import time
-
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         assert process.poll() is None, (made.folder / "log").read_text()
@@ -148,5 +173,12 @@ def _listens(made: Nas, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError((made.folder / "log").read_text())
 
 
-def again(made: Nas, **changes: object) -> Nas:
-    return replace(made, **changes)  # type: ignore[arg-type]
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own in memory, mounted at the folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["/bin/umount", "-l", folder], check=True)
