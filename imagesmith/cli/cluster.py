@@ -41,7 +41,7 @@ from imagesmith.workflow.status import Status, status
 from imagesmith.workflow.upgrade import Given, upgrade_nodes
 
 
-def _of_rack(command: Command) -> Command:
+def of_rack(command: Command) -> Command:
     """The options that say which nodes, and how they are reached. The command gets them as one `of: Rack`."""
 
     @functools.wraps(command)
@@ -69,7 +69,7 @@ def agreement(yes: bool, as_json: bool) -> Agree:
 
 @click.command("status", short_help="Tell how the nodes are, over SSH.")
 @click.argument("names", metavar="[NODE]...", nargs=-1, shell_complete=complete_target)
-@_of_rack
+@of_rack
 @json_option
 def status_command(names: tuple[str, ...], of: Rack, as_json: bool) -> None:
     """Tell how the nodes are: gates, k3s, certificates, clocks. All of them are
@@ -95,7 +95,7 @@ def status_command(names: tuple[str, ...], of: Rack, as_json: bool) -> None:
 
 @click.command("replace", short_help="Make room for a node's new card.")
 @click.argument("node", metavar="NODE", shell_complete=complete_target)
-@_of_rack
+@of_rack
 @click.option("--empty", is_flag=True, help="The cluster is lost: found it anew, with nothing in it.")
 @click.option("--no-drain", is_flag=True, help="Don't move the node's pods elsewhere first.")
 @yes_option
@@ -120,7 +120,7 @@ def replace_command(
 
 @click.command("add", short_help="Ready the vault for a node that is new.")
 @click.argument("node", metavar="NODE", shell_complete=complete_target)
-@_of_rack
+@of_rack
 @json_option
 @click.pass_context
 def add_command(ctx: click.Context, node: str, of: Rack, as_json: bool) -> None:
@@ -139,7 +139,7 @@ def add_command(ctx: click.Context, node: str, of: Rack, as_json: bool) -> None:
 @click.option("--k3s", "version", metavar="VERSION", required=True, help="As v1.36.3+k3s1.")
 @click.option("--file", "files", metavar="[ARCH=]FILE", multiple=True, help="k3s of that version; else it is fetched.")
 @click.option("--without", metavar="NODE", multiple=True, help="Leave this agent as it is; can be repeated.")
-@_of_rack
+@of_rack
 @yes_option
 @json_option
 @click.pass_context

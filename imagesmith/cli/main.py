@@ -43,6 +43,8 @@ _COMMANDS = {
     "status": ("cluster:status_command", "Tell how the nodes are, over SSH."),
     "replace": ("cluster:replace_command", "Make room for a node's new card."),
     "add": ("cluster:add_command", "Ready the vault for a node that is new."),
+    "backup": ("backup:backup_group", "Back nodes up, and tell how their backups are."),
+    "restore": ("backup:restore_command", "Lay a backup back onto a node's fresh card."),
     "upgrade": ("cluster:upgrade_command", "Bring another version of k3s to the nodes."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
     "update": ("cache:update_command", "Look for newer base images and lock them."),

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagesmith.errors import ContentMalformed
 from imagesmith.identity import certificates
+from imagesmith.planning.backing import judged
 
 SOON = timedelta(days=30)
 """A certificate that ends within this is told of. k3s renews its own at a start, 90 days and more before they end."""
@@ -126,6 +127,7 @@ def _wrong(state: State, now: datetime, asked_cluster: bool) -> Iterable[str]:
     elif facts.get("clock_synchronized") == "no":
         yield "its clock is not synchronised"
     yield from _full(facts)
+    yield from judged(facts.told, now)
     for name, end in facts.certificates.items():
         if end - now < SOON:
             told = "has ended" if end <= now else "ends"

@@ -13,6 +13,14 @@ from imagesmith.planning.life import ByHand, Run, Step, kubectl
 DRAIN_S = 180
 """What its pods get to end, elsewhere begun anew by then."""
 _MEMBER_S = 120
+_BACKED_UP = (
+    "its backup has that too: build {node} and flash a new card, switch it on, then imagesmith restore {node}. Without "
+    "one, --empty founds the cluster anew, with nothing in it"
+)
+_NO_BACKUP = (
+    "--empty founds the cluster anew, with nothing in it; save what you need first: k3s kubectl get ... -o yaml. With "
+    "`backup:` in the inventory it could be restored (docs/backup.md)"
+)
 _REMOVE = "etcd.k3s.cattle.io/remove=true"
 _REMOVED = r"jsonpath={.metadata.annotations.etcd\.k3s\.cattle\.io/removed-node-name}"
 
@@ -34,6 +42,8 @@ class Replacement:
     """Whether the node itself, on its old card, can be reached."""
     password_changed: bool = False
     """Its node password was drawn anew since it joined."""
+    backed_up: bool = False
+    """The inventory asks for backups of it."""
 
 
 def replacement(wanted: Replacement, *, empty: bool, drain: bool = True) -> tuple[Step, ...]:
@@ -94,8 +104,7 @@ def _refuse_loss(wanted: Replacement, empty: bool) -> None:
     if not others or wanted.datastore != "etcd":
         raise UsageError(
             f"{wanted.node} is the only server: all that the cluster knows is on its card, and goes with it",
-            hint="--empty founds the cluster anew, with nothing in it (bringing it back from a backup comes with "
-            "backups); save what you need first: k3s kubectl get ... -o yaml",
+            hint=_BACKED_UP.format(node=wanted.node) if wanted.backed_up else _NO_BACKUP,
         )
     if wanted.nodes is None:
         return

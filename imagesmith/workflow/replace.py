@@ -67,4 +67,5 @@ def _known(of: Rack, nodes: Session, node: str) -> Replacement:
         told[1] if told else None,
         nodes.answers(node) is None,
         bool(of.vault and node_password_name(node) + OLD in read_index(of.vault).secrets),
+        bool(of.cluster.backup and of.cluster.backup.covers(node)),
     )
