@@ -19,8 +19,9 @@ from imagesmith.errors import UsageError
 from imagesmith.model import Cluster
 from imagesmith.secret import Secret
 from imagesmith.vault.files import open_to_others, write_new
+from imagesmith.vault.founding import founding
 from imagesmith.vault.index import LockKind, read_index
-from imagesmith.vault.names import CA, FOUNDED, FOUNDER, UPPER
+from imagesmith.vault.names import CA, UPPER
 from imagesmith.vault.store import now, unnamed
 from imagesmith.workflow import vault as work
 from imagesmith.workflow.foreign import lay_out, take, take_authorities
@@ -275,7 +276,8 @@ def founded_command(folder: Path, cluster: Cluster | None, forget: bool, as_json
         work.record_founded(folder, now())
     facts = read_index(folder).facts
     if as_json:
-        answer({"founded": facts.get(FOUNDED, ""), "founder": facts.get(FOUNDER, "")})
+        known = founding(facts)
+        answer({"founded": known.founded, "founder": known.founder})
         return
     for line in _founding(facts) or ["the cluster is not there: its first server's next image founds it"]:
         click.echo(line)
@@ -283,7 +285,7 @@ def founded_command(folder: Path, cluster: Cluster | None, forget: bool, as_json
 
 def _founding(facts: Mapping[str, str]) -> list[str]:
     """What the vault knows of who founds the cluster, and since when it is there."""
-    founded, founder = facts.get(FOUNDED), facts.get(FOUNDER)
+    founded, founder = founding(facts).founded, founding(facts).founder
     told = [f"the cluster was founded by {founded}: servers that are built from now on join it"] if founded else []
     if founder:
         what = "was built to found it" if founded else "founds the cluster, whoever is the inventory's first server"

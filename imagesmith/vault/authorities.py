@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from imagesmith.identity import authorities, certificates, tokens
 from imagesmith.identity.authorities import Authority, Ca, Upper, VaultKey
 from imagesmith.secret import Secret
+from imagesmith.vault import founding
 from imagesmith.vault.draw import Drawn, fingerprint_of
-from imagesmith.vault.names import CA_HASH, LEAVES, SERVER_CA, UPPER
+from imagesmith.vault.names import CA_HASH, LEAVES, ROTATING, SERVER_CA, UPPER
 from imagesmith.vault.store import Change
 
 KIND = "ca-key"
@@ -55,12 +56,16 @@ def upper(key: VaultKey, chain: bytes) -> Drawn:
 
 
 def put_all(change: Change, made: Mapping[str, Drawn]) -> None:
-    """All authorities of a cluster, together with what tokens carry of them. What was there is kept under NAME.old."""
+    """All authorities of a cluster, together with what tokens carry of them. What was there is kept under NAME.old.
+
+    That a cluster of others was founded counts no more, and no node waits for one of these.
+    """
+    founding.bind(change)
     for name, one in made.items():
         if name in change.index.secrets:
             change.keep_old(name)
         change.put(name, one)
-    change.remember({CA_HASH: ca_hash(made)})
+    change.remember({CA_HASH: ca_hash(made)} | {ROTATING + name: "" for name in made})
 
 
 def ca_hash(made: Mapping[str, Drawn]) -> str:

@@ -32,6 +32,8 @@ OLD = ".old"
 CA_HASH, FOUNDER, FOUNDED = "ca_hash", "founder", "founded"
 """Facts in the index: what tokens carry of the authorities, the node whose image was first built to found the cluster,
 and since when the cluster is known to exist."""
+FOUNDING_OF = "founding_of"
+"""A fact: of which authorities' cluster the two before it are; see `founding`."""
 ROTATING = "rotating "
 """Before a secret's name, a fact: since when it is drawn anew, and not all nodes that run are known to have it yet. Of
 `cluster/ca`: since when there are new authorities, and nothing was built with them."""

@@ -18,7 +18,7 @@ from imagesmith.vault import authorities, store
 from imagesmith.vault.draw import Drawn, belongs, service_key, taken
 from imagesmith.vault.files import make_folder, read_closed, write_new
 from imagesmith.vault.index import check_name
-from imagesmith.vault.names import LEAVES, OLD, SERVICE_KEY, has_authorities, is_authority
+from imagesmith.vault.names import LEAVES, OLD, ROTATING, SERVICE_KEY, has_authorities, is_authority
 from imagesmith.vault.store import Opened
 
 _UPPER_FILES = {authorities.INTERMEDIATE: "intermediate-ca.key", authorities.ROOT: "root-ca.key"}
@@ -64,6 +64,7 @@ def take_authorities(folder: Path, tls: Path, *, replace: bool) -> tuple[str, ..
         if SERVICE_KEY in kept:
             change.keep_old(SERVICE_KEY)
         change.put(SERVICE_KEY, service)
+        change.remember({ROTATING + SERVICE_KEY: ""})
     return (*made, SERVICE_KEY)
 
 

@@ -20,11 +20,15 @@ from imagesmith.planning.life import KUBECTL
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.remote.session import Session, session
 from imagesmith.remote.way import Way
+from imagesmith.vault.founding import founding
 from imagesmith.vault.index import read_index
 from imagesmith.vault.names import KINDS, OLD, host_key_name
+from imagesmith.vault.store import now
 from imagesmith.workflow.sealed import beside, host_keys_of, sealed_cluster
 from imagesmith.workflow.target import DEFAULT_INVENTORY, catalogue_of, load_inventory
+from imagesmith.workflow.vault import record_founded
 
+CONF = "/etc/imagesmith/cluster.conf"
 AT_ONCE = 16
 """Nodes that are asked side by side."""
 Found = TypeVar("Found")
@@ -109,6 +113,19 @@ def asked_cluster(nodes: Session, servers: Iterable[str]) -> tuple[str, dict[str
     if found is None:
         raise NodeUnreachable("no server tells of the cluster's nodes", hint="imagesmith status says why")
     return found
+
+
+def seen_alive(of: Rack, nodes: Session, server: str) -> None:
+    """The vault remembers that its cluster exists, since `server` told of it. One that was built with other authorities
+    than the vault has by now is of another cluster."""
+    if of.vault is None or founding(read_index(of.vault).facts).founded:
+        return
+    try:
+        told = nodes.run(server, ("sed", "-n", "s/^CLUSTER_CA_HASH='\\(.*\\)'$/\\1/p", CONF)).stdout
+    except NodeUnreachable:
+        # It is none of our images.
+        told = b""
+    record_founded(of.vault, now(), told.decode("ascii", "replace").strip())
 
 
 def _duties(cluster: Cluster, vault: Path | None) -> dict[str, str]:

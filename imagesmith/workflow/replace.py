@@ -11,11 +11,10 @@ from imagesmith.planning.replacing import Replacement, addition, founds_anew, re
 from imagesmith.remote.session import Session
 from imagesmith.vault.index import read_index
 from imagesmith.vault.names import OLD, node_password_name
-from imagesmith.vault.store import now
 from imagesmith.workflow.doing import Agree, agreed, do
-from imagesmith.workflow.nodes import Rack, ask_cluster, reached
+from imagesmith.workflow.nodes import Rack, ask_cluster, reached, seen_alive
 from imagesmith.workflow.sealed import require_vault
-from imagesmith.workflow.vault import draw_missing, forget_founded, names_for, record_founded
+from imagesmith.workflow.vault import draw_missing, forget_founded, names_for
 
 
 def replace(
@@ -28,8 +27,8 @@ def replace(
     node = of.node(name).name
     with reached(of) as nodes:
         wanted = _known(of, nodes, node)
-        if of.vault and wanted.nodes is not None:
-            record_founded(of.vault, now())
+        if wanted.nodes is not None:
+            seen_alive(of, nodes, wanted.server)
         steps = replacement(wanted, empty=empty, drain=drain)
         agreed(steps, agree)
         left = do(nodes, steps, listener=listener)
@@ -49,8 +48,8 @@ def add(of: Rack, name: str, listener: Listener = unheard) -> tuple[tuple[str, .
     with reached(of) as nodes:
         told = ask_cluster(nodes, [server for server in of.servers if server != node])
         steps = addition(node, of.duties[node], of.servers, told[1] if told else None)
-        if told and of.vault:
-            record_founded(of.vault, now())
+        if told:
+            seen_alive(of, nodes, told[0])
         return drawn, do(nodes, steps, listener=listener)
 
 

@@ -16,12 +16,11 @@ from imagesmith.cluster import access, contents
 from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.model import Cluster, Node, Sealed, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
+from imagesmith.vault.founding import founding
 from imagesmith.vault.index import INDEX, Entry, read_index
 from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA_HASH,
-    FOUNDED,
-    FOUNDER,
     KINDS,
     LEAVES,
     SERVER_TOKEN,
@@ -85,6 +84,7 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
     if not re.fullmatch(r"[0-9a-f]{64}", ca_hash):
         hint = "restore the vault from a backup, see docs/vault.md"
         raise ContentMalformed("the vault's index has no hash of the authorities", where=str(vault / INDEX), hint=hint)
+    known = founding(index.facts)
     return SealedCluster(
         ca_hash=ca_hash,
         bundles={f"{ca}.crt": kept[name].public.encode() for ca, name in LEAVES.items()},
@@ -96,8 +96,8 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
         agent_token=_ref(vault, AGENT_TOKEN, kept[AGENT_TOKEN]),
         node_passwords=passwords,
         more={name: Sealed(_ref(vault, name, kept[name]), kept[name].public) for name in more},
-        founder=index.facts.get(FOUNDER, ""),
-        founded=index.facts.get(FOUNDED, ""),
+        founder=known.founder,
+        founded=known.founded,
     )
 
 

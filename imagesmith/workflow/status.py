@@ -14,9 +14,7 @@ from imagesmith import resources
 from imagesmith.errors import ContentMalformed, NodeUnreachable
 from imagesmith.planning.health import Facts, State, read_facts, wrongs
 from imagesmith.remote.session import Session
-from imagesmith.vault.store import now
-from imagesmith.workflow.nodes import Rack, ask_cluster, each, reached
-from imagesmith.workflow.vault import record_founded
+from imagesmith.workflow.nodes import Rack, ask_cluster, each, reached, seen_alive
 
 _SCRIPT = "firstboot/cluster/node-status"
 LIMIT_S = 60.0
@@ -40,9 +38,9 @@ def status(of: Rack, names: Sequence[str] = (), *, limit_s: float = LIMIT_S) -> 
         found = each(chosen, lambda name: _ask(nodes, name, of.duties[name], script, limit_s))
         answering = [name for name in of.servers if name not in found or found[name].facts]
         told = ask_cluster(nodes, answering)
+        if told:
+            seen_alive(of, nodes, told[0])
     if told:
-        if of.vault:
-            record_founded(of.vault, now())
         found = {name: replace(state, kube=told[1].get(name)) for name, state in found.items()}
     states = tuple(found.values())
     wrong = wrongs(states, datetime.now(UTC), asked_cluster=told is not None)

@@ -19,12 +19,22 @@ from imagesmith.errors import UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.model import Cluster
 from imagesmith.secret import Secret
-from imagesmith.vault import authorities, sealing, store
+from imagesmith.vault import authorities, founding, sealing, store
 from imagesmith.vault import backup as packing
 from imagesmith.vault.draw import draw_all
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
-from imagesmith.vault.names import CA, FOUNDED, FOUNDER, ROTATING, is_authority, missing, of_cluster, of_node
+from imagesmith.vault.names import (
+    CA_HASH,
+    FOUNDED,
+    FOUNDER,
+    FOUNDING_OF,
+    ROTATING,
+    is_authority,
+    missing,
+    of_cluster,
+    of_node,
+)
 from imagesmith.vault.store import Key, Opened
 
 PASSPHRASE_FILE = "IMAGESMITH_VAULT_PASSPHRASE_FILE"
@@ -148,20 +158,22 @@ def names_for(nodes: Iterable[str], cluster: Cluster | None) -> tuple[str, ...]:
     return (*per_node, *of_cluster(), *contents.secrets(cluster))
 
 
-def record_founded(folder: Path, when: str) -> bool:
+def record_founded(folder: Path, when: str, ca_hash: str = "") -> bool:
     """Remember that the cluster was seen alive, `when` as the index has times: nobody founds it again.
 
     Called by what meets a running cluster, and by a person's word; a build does not know whether its image is ever
-    started. The first time counts; whether this was it. Raises UsageError for what is no time.
+    started. `ca_hash` is what the running one's tokens carry, where that is known: one of other authorities is not
+    meant. The first time counts; whether this was it. Raises UsageError for what is no time.
     """
     if not is_time(when):
         raise UsageError(f"{when[:40]!r} is no time", hint="UTC, as 2026-11-23T11:44:00Z")
-    if FOUNDED in read_index(folder).facts:
+    facts = read_index(folder).facts
+    if founding.founding(facts).founded or (ca_hash and ca_hash != facts.get(CA_HASH)):
         return False
     with store.changing(folder) as change:
-        first = FOUNDED not in change.index.facts
+        first = not founding.founding(change.index.facts).founded
         if first:
-            change.remember({FOUNDED: when, ROTATING + CA: ""})
+            founding.remember_founded(change, when)
     return first
 
 
@@ -171,11 +183,11 @@ def record_founder(folder: Path, node: str, servers: Iterable[str]) -> None:
     Called by `build`, before there is such an image. Who is remembered already stays so while it is one of `servers`.
     """
     servers = tuple(servers)
-    if read_index(folder).facts.get(FOUNDER) in servers:
+    if founding.founding(read_index(folder).facts).founder in servers:
         return
     with store.changing(folder) as change:
-        if change.index.facts.get(FOUNDER) not in servers:
-            change.remember({FOUNDER: node, ROTATING + CA: ""})
+        if founding.founding(change.index.facts).founder not in servers:
+            founding.remember_founder(change, node)
 
 
 def forget_founded(folder: Path) -> None:
@@ -186,7 +198,7 @@ def forget_founded(folder: Path) -> None:
 
 def no_more(change: store.Change) -> None:
     """The same, among other changes. No node of it waits for a secret either."""
-    change.remember({FOUNDED: "", FOUNDER: ""})
+    change.remember({FOUNDED: "", FOUNDER: "", FOUNDING_OF: ""})
     change.remember({fact: "" for fact in change.index.facts if fact.startswith(ROTATING)})
 
 

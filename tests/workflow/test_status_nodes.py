@@ -15,6 +15,7 @@ from remote.racks import Running, running_rack
 from imagesmith.errors import UsageError
 from imagesmith.planning.health import State
 from imagesmith.workflow.status import Status, status
+from imagesmith.workflow.vault import forget_founded
 
 pytestmark = pytest.mark.skipif(not SSHD, reason="sshd is not installed")
 
@@ -48,6 +49,17 @@ def test_a_rack_that_is_well(rack: Running) -> None:
 def test_a_cluster_that_was_seen_is_remembered_as_founded(rack: Running) -> None:
     status(rack.rack)
     assert rack.fact("founded").startswith("20")
+
+
+@pytest.mark.parametrize(("of", "counts"), [("ab" * 32, False), ("", True)])
+def test_a_cluster_of_other_authorities_than_the_vaults_is_not_remembered(rack: Running, of: str, counts: bool) -> None:
+    forget_founded(rack.vault)
+    conf = rack.machines["s-1"].file("etc/imagesmith/cluster.conf")
+    before = conf.read_text()
+    conf.write_text(f"{before}CLUSTER_CA_HASH='{of or rack.fact('ca_hash')}'\n")
+    status(rack.rack)
+    conf.write_text(before)
+    assert bool(rack.fact("founded")) is counts
 
 
 def test_only_those_that_were_named_are_asked_beside_a_server(rack: Running) -> None:
