@@ -230,5 +230,6 @@ def _node(state: State) -> dict[str, object]:
         "silence": state.silence,
         "facts": dict(facts.told) if facts else {},
         "certificates": {name: f"{end:%Y-%m-%dT%H:%M:%SZ}" for name, end in ends.items()},
+        "unreadable_certificates": list(facts.unreadable) if facts else [],
         "cluster": asdict(state.kube) if state.kube else None,
     }

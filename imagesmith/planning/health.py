@@ -22,6 +22,7 @@ SOON = timedelta(days=30)
 CLOCK_OFF_S = 5
 _LEAST_FREE_KIB = 1024 * 1024
 _LEAST_FREE_SHARE = 0.05
+_CERTIFICATE = "certificate."
 _ETCD_ROLE = "node-role.kubernetes.io/etcd"
 MEMBER, MEMBER_REMOVED = "etcd.k3s.cattle.io/node-name", "etcd.k3s.cattle.io/removed-node-name"
 
@@ -33,6 +34,8 @@ class Facts:
     told: Mapping[str, str]
     certificates: Mapping[str, datetime] = field(default_factory=dict)
     """When each ends, by its file below /var/lib/rancher/k3s."""
+    unreadable: tuple[str, ...] = ()
+    """Files that should hold a certificate, and hold none that can be read."""
     asked: tuple[float, float] = (0, 0)
     """Our clock before and after, seconds since 1970."""
 
@@ -84,13 +87,10 @@ def read_facts(output: bytes, where: str, asked: tuple[float, float] = (0, 0)) -
     if told.get("node_status") != "1" or told.get("end") != "1":
         hint = "a shell's start files there may print something, or the connection broke: try again"
         raise ContentMalformed("its answer is cut off, or is none", where=where, hint=hint)
-    plain = {key: value for key, value in told.items() if not key.startswith("certificate.")}
-    ends = {
-        key.removeprefix("certificate."): _end(value, where)
-        for key, value in told.items()
-        if key.startswith("certificate.")
-    }
-    return Facts(plain, ends, asked)
+    plain = {key: value for key, value in told.items() if not key.startswith(_CERTIFICATE)}
+    ends = {key.removeprefix(_CERTIFICATE): _end(told[key]) for key in told if key.startswith(_CERTIFICATE)}
+    unreadable = tuple(name for name, end in ends.items() if end is None)
+    return Facts(plain, {name: end for name, end in ends.items() if end}, unreadable, asked)
 
 
 def read_nodes(output: bytes, where: str) -> dict[str, KubeNode]:
@@ -132,6 +132,8 @@ def _wrong(state: State, now: datetime, asked_cluster: bool) -> Iterable[str]:
         if end - now < SOON:
             told = "has ended" if end <= now else "ends"
             yield f"the certificate {name} {told} on {end:%Y-%m-%d}: restart {facts.get('unit')}, which renews its own"
+    for name in facts.unreadable:
+        yield f"the certificate {name} can't be read: openssl x509 -in /var/lib/rancher/k3s/{name} says more"
     if state.duty:
         yield from _wrong_k3s(state, facts, asked_cluster)
 
@@ -175,13 +177,13 @@ def _clock_off(facts: Facts) -> float:
     return min(0, int(clock) + 1 - before) or max(0, int(clock) - after)
 
 
-def _end(value: str, where: str) -> datetime:
+def _end(value: str) -> datetime | None:
     try:
         pem = b"-----BEGIN CERTIFICATE-----\n" + value.encode() + b"\n-----END CERTIFICATE-----\n"
         base64.b64decode(value, validate=True)
-        return certificates.read(pem, where)[0].not_valid_after_utc
-    except (binascii.Error, ValueError) as error:
-        raise ContentMalformed("a certificate that it told can't be read", where=where) from error
+        return certificates.read(pem)[0].not_valid_after_utc
+    except (binascii.Error, ValueError, ContentMalformed):
+        return None
 
 
 def _kube_node(item: Mapping[str, Any]) -> KubeNode:

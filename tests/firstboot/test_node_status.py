@@ -66,6 +66,13 @@ def test_a_machine_that_lacks_more_tells_what_it_can(node: NodeFolder, tmp_path:
     assert facts.certificates == {}
 
 
+def test_a_certificate_that_a_power_cut_left_empty_is_told(node: NodeFolder) -> None:
+    node.write("var/lib/rancher/k3s/agent/empty.crt", "")
+    facts = told(node)
+    assert facts.unreadable == ("agent/empty.crt",)
+    assert [line for line in wrong(facts) if "agent/empty.crt can't be read" in line]
+
+
 def test_a_first_boot_that_failed_is_told_by_its_own_words(bare: NodeFolder) -> None:
     clustered(bare)
     bare.configure(STEP_WAIT_S="0", STEP_TRIES="1")

@@ -119,9 +119,16 @@ def test_a_certificate_of_a_year_is_not_told() -> None:
     assert found(replace(state(), facts=facts)) == ()
 
 
-@pytest.mark.parametrize(
-    "output", [b"", b"node_status=1\nhostname=x\n", b"hostname=x\nend=1\n", b"node_status=1\ncertificate.x=!!\nend=1\n"]
-)
+@pytest.mark.parametrize("value", ["", "!!", "AAAA", certificate(365)[:-8]])
+def test_a_certificate_that_can_not_be_read_is_told_and_all_else_counts(value: str) -> None:
+    text = f"node_status=1\ncertificate.a.crt={value}\ncertificate.b.crt={certificate(365)}\nhostname=x\nend=1\n"
+    facts = read_facts(text.encode(), "node-1")
+    assert (list(facts.certificates), facts.unreadable, facts.get("hostname")) == (["b.crt"], ("a.crt",), "x")
+    (told,) = found(replace(state(), facts=replace(facts, told=WELL)))
+    assert told.startswith("node-1: the certificate a.crt can't be read")
+
+
+@pytest.mark.parametrize("output", [b"", b"node_status=1\nhostname=x\n", b"hostname=x\nend=1\n"])
 def test_an_answer_that_is_cut_off_or_foreign_is_refused(output: bytes) -> None:
     with pytest.raises(ContentMalformed) as caught:
         read_facts(output, "node-1")
