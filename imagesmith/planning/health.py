@@ -20,6 +20,8 @@ from imagesmith.planning.backing import judged
 SOON = timedelta(days=30)
 """A certificate that ends within this is told of. k3s renews its own at a start, 90 days and more before they end."""
 CLOCK_OFF_S = 5
+_TOLD_BY_S = 300
+"""So long after its start a node's kubelet has told the cluster of it, for sure."""
 _LEAST_FREE_KIB = 1024 * 1024
 _LEAST_FREE_SHARE = 0.05
 _CERTIFICATE = "certificate."
@@ -65,6 +67,10 @@ class KubeNode:
     member: str = ""
     """Its name among etcd's members; empty where it is none."""
     schedulable: bool = True
+    machine: str = ""
+    """The machine-id that its kubelet told last."""
+    boot: str = ""
+    """The start of the system that its kubelet told last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,24 @@ def _wrong_k3s(state: State, facts: Facts, asked_cluster: bool) -> Iterable[str]
         yield "it is not in the cluster"
     elif state.kube and not state.kube.ready:
         yield "the cluster says that it is not Ready"
+    elif state.kube:
+        yield from _another(facts, state.kube)
+
+
+def _another(facts: Facts, kube: KubeNode) -> Iterable[str]:
+    """Two cards with one identity: k3s takes both, since they share their password, and has of both what the last one
+    told. After a start it takes a while until it was told anything."""
+    uptime = facts.get("uptime")
+    if facts.get("unit.ActiveState") != "active" or not uptime.isdecimal() or int(uptime) < _TOLD_BY_S:
+        return
+    asked = (("machine-id", facts.get("machine_id"), kube.machine), ("start", facts.get("boot_id"), kube.boot))
+    for what, own, known in asked:
+        if own and known and own != known:
+            yield (
+                f"the cluster has another machine under its name ({what} {known}, here {own}): a second card of this "
+                "node is switched on; switch one of them off"
+            )
+            return
 
 
 def _full(facts: Facts) -> Iterable[str]:
@@ -197,4 +221,6 @@ def _kube_node(item: Mapping[str, Any]) -> KubeNode:
         labels.get(_ETCD_ROLE) == "true",
         annotations.get(MEMBER, ""),
         not item.get("spec", {}).get("unschedulable", False),
+        status.get("nodeInfo", {}).get("machineID", ""),
+        status.get("nodeInfo", {}).get("bootID", ""),
     )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cluster.namespaces import machines
 from clustered import CLUSTER_CONF, clustered, silent_port, status, told
 from node_folder import NodeFolder
 from tls_server import alone, authority, serving
@@ -198,6 +199,57 @@ def test_an_address_that_is_another_machines_too_does_not_count(ready: NodeFolde
     clustered(ready, CLUSTER_ADDRESS="fd00::10", addresses="")
     ready.write("addresses", "2: eth0 inet6 fd00::10/64 scope global dadfailed tentative\n")
     assert waits(ready)["waits_for"] == "address"
+
+
+TAKEN = (
+    'case $1 in -V) echo "arping from iputils 20240905" ;; *) echo "Unicast reply from $8 [%s]  1ms" && exit 1 ;; esac'
+)
+
+
+def test_an_address_that_another_machine_has_too_is_told_with_its_card(ready: NodeFolder) -> None:
+    ready.stand_in("arping", TAKEN % "52:54:00:AB:0C:01")
+    said = waits(ready, lambda: ready.stand_in("arping", "echo arping from iputils"))
+    assert said["waits_for"] == "address"
+    assert "another machine has the address 192.168.7.10 too, by its network card 52:54:0:ab:c:1" in said["reason"]
+    assert "arping -D -c 2 -w 2 -I eth0 192.168.7.10" in ready.calls
+
+
+def test_a_card_of_this_machine_that_answers_is_no_other(ready: NodeFolder) -> None:
+    ready.write("sys/class/net/eth1/address", "52:54:00:ab:0c:01\n")
+    ready.stand_in("arping", TAKEN % "52:54:00:AB:0C:01")
+    assert ready.run("k3s-gate").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arping", ["echo ARPing 2.23; exit 1", "case $1 in -V) echo iputils ;; *) echo 'no such device'; exit 2 ;; esac"]
+)
+def test_a_program_that_can_not_tell_keeps_nobody_waiting(ready: NodeFolder, arping: str) -> None:
+    ready.stand_in("arping", arping)
+    assert ready.run("k3s-gate").returncode == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("program", ["arping", "busybox"])
+def test_two_machines_with_one_address_are_told_by_real_programs(ready: NodeFolder, program: str) -> None:
+    if os.geteuid() or not shutil.which("ip") or not shutil.which(program):
+        pytest.skip(f"needs root, ip and {program}")
+    (ready.bin / program).unlink()
+    with machines() as rack:
+        ready.write("sys/class/net/eth0/address", rack.run(rack.node, "cat", "/sys/class/net/eth0/address"))
+        other = rack.run(rack.computer, "cat", "/sys/class/net/eth0/address")
+        # By the real ip: among the node's own programs is a stand-in for it.
+        gate_there = [shutil.which("ip"), "netns", "exec", rack.node, ready.library / "k3s-gate"]
+        assert subprocess.run(gate_there, env=ready.environment, timeout=60, check=False).returncode == 0
+        assert told(ready, "state") == "starting"
+        rack.run(rack.computer, "ip", "address", "add", "192.168.7.10/24", "dev", "eth0")
+        gate = subprocess.Popen(gate_there, env=ready.environment)
+        try:
+            comes(lambda: "another machine has the address" in told(ready, "reason"))
+        finally:
+            gate.terminate()
+            gate.wait()
+    card = ":".join(f"{int(byte, 16):x}" for byte in other.strip().split(":"))
+    assert card in told(ready, "reason")
 
 
 def test_a_node_by_dhcp_waits_for_any_address(ready: NodeFolder) -> None:

@@ -103,6 +103,26 @@ def test_two_nodes_with_one_machine_id_are_told() -> None:
     assert found(state(), other) == ("node-2: it has the machine-id of node-1: a copied card, or one machine twice",)
 
 
+ANOTHER = "node-1: the cluster has another machine under its name ("
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "wrong"),
+    [
+        ({"machine": "2" * 32}, {}, f"{ANOTHER}machine-id {'2' * 32}, here {'1' * 32})"),
+        ({"boot": "b-2"}, {}, f"{ANOTHER}start b-2, here b-1)"),
+        ({"machine": "1" * 32, "boot": "b-1"}, {}, ""),
+        # It has only just started, so the cluster may not know yet.
+        ({"boot": "b-2"}, {"uptime": "60"}, ""),
+        ({"boot": "b-2"}, {"uptime": ""}, ""),
+        ({"boot": "b-2"}, {"boot_id": ""}, ""),
+    ],
+)
+def test_another_machine_under_a_nodes_name_is_told(known: dict[str, str], told: dict[str, str], wrong: str) -> None:
+    one = replace(state(**{"uptime": "4000", "boot_id": "b-1", **told}), kube=replace(KUBE, **known))
+    assert [line.partition(": a second card")[0] for line in found(one)] == ([wrong] if wrong else [])
+
+
 @pytest.mark.parametrize(("days", "word"), [(20, "ends"), (1, "has ended")])
 def test_a_certificate_that_ends_soon_is_told_with_what_renews_it(days: int, word: str) -> None:
     text = "\n".join(["node_status=1", f"certificate.agent/client.crt={certificate(days)}", "end=1"])
@@ -149,12 +169,12 @@ def test_the_clusters_list_is_read() -> None:
         },
         "spec": {"unschedulable": True},
         "status": {
-            "nodeInfo": {"kubeletVersion": "v1.36.3+k3s1"},
+            "nodeInfo": {"kubeletVersion": "v1.36.3+k3s1", "machineID": "1a", "bootID": "2b"},
             "conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
         },
     }
     assert read_nodes(json.dumps({"items": [item]}).encode(), "node-1") == {
-        "node-1": KubeNode("node-1", True, "v1.36.3+k3s1", True, "node-1-1a2b", False)
+        "node-1": KubeNode("node-1", True, "v1.36.3+k3s1", True, "node-1-1a2b", False, "1a", "2b")
     }
 
 
