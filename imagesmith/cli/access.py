@@ -18,7 +18,7 @@ from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.identity.kubeconfig import ADMIN_LIFETIME
 from imagesmith.model import Cluster
-from imagesmith.workflow.access import admin_kubeconfig, api_of, write_kubeconfig
+from imagesmith.workflow.access import admin_kubeconfig, api_of, checked_api, write_kubeconfig
 from imagesmith.workflow.sealed import has_k3s, known_hosts, not_drawn
 from imagesmith.workflow.vault import Opening, draw_missing, names_for
 
@@ -90,7 +90,7 @@ def kubeconfig_command(
     to_stdout = str(output) == "-"
     if to_stdout and (as_json or sys.stdout.isatty()):
         raise UsageError("a kubeconfig is a secret, and is not shown here", hint="name a FILE, or send it on by a pipe")
-    url = server or api_of(inventory)
+    url = checked_api(server) if server else api_of(inventory)
     _draw(folder, inventory)
     opened = Opening(passphrase_asker(as_json), vault_key, listener_for(ctx)).vault(folder)
     made = admin_kubeconfig(inventory, opened, url, _lifetime(days, hours))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from imagesmith.cluster.parts import reached_at
 from imagesmith.disk import failures
@@ -48,6 +49,18 @@ def api_of(cluster: Cluster) -> str:
     return f"https://[{host}]:{PORT}" if ":" in host else f"https://{host}:{PORT}"
 
 
+def checked_api(server: str) -> str:
+    """The URL of an API, as a person gave it. Raises UsageError where it is none."""
+    try:
+        parts = urlsplit(server)
+        good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or any(char.isspace() for char in server):
+        raise UsageError(f"{server[:80]!r} is no address of a cluster's API", hint=f"as https://192.168.1.10:{PORT}")
+    return server
+
+
 def admin_kubeconfig(
     cluster: Cluster, opened: Opened, server: str, lifetime: timedelta = ADMIN_LIFETIME, now: datetime | None = None
 ) -> Admin:
@@ -56,8 +69,7 @@ def admin_kubeconfig(
     Raises UsageError where it would outlive its authority or the address is none, ContentMalformed where the vault's
     index does not fit together.
     """
-    if not server.startswith("https://"):
-        raise UsageError(f"{server[:80]!r} is no address of a cluster's API", hint=f"as https://192.168.1.10:{PORT}")
+    checked_api(server)
     bundle = opened.index.secrets[SERVER_CA].public.encode()
     if tokens.ca_hash(bundle) != opened.index.facts.get(CA_HASH):
         raise ContentMalformed(

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from imagesmith import resources
 from imagesmith.cluster.parts import part_of
+from imagesmith.errors import UsageError
 from imagesmith.formats.canonical import plan_id
 from imagesmith.model import BuildPlan, Part
 from imagesmith.planning.build import plan_build
 from imagesmith.sources import lock
 from imagesmith.workflow.built import Built
-from imagesmith.workflow.sealed import host_keys_of, sealed_cluster, vault_of
+from imagesmith.workflow.sealed import beside, has_k3s, host_keys_of, sealed_cluster, vault_of
 from imagesmith.workflow.supplies import fetched_for
 from imagesmith.workflow.target import DEFAULT_INVENTORY, TargetChoice, Wanted, catalogue_of, looks_like_path, wanted
 
@@ -111,4 +112,12 @@ def current_plan_id(built: Built) -> str:
     """The id of the plan that a built image would have if it were built again now, with the same options."""
     choice = choice_of(built.target, built.options)
     epoch = int(built.options.get("epoch", "0"))
-    return plan_id(plan(wanted(choice), lock_file(choice), epoch=epoch, vault=vault_of(choice)))
+    found, vault = wanted(choice), vault_of(choice)
+    if vault is None and has_k3s(found.cluster):
+        raise UsageError(
+            f"{built.name} was built with the secrets of a vault, and the vault of its inventory is gone",
+            where=str(beside(choice.cluster or DEFAULT_INVENTORY)),
+            hint="bring it back from a backup, see docs/vault.md; or give the image's path to use it as it is: "
+            f"{built.path}",
+        )
+    return plan_id(plan(found, lock_file(choice), epoch=epoch, vault=vault))

@@ -11,6 +11,7 @@ from pathlib import Path
 from imagesmith.errors import UsageError
 from imagesmith.identity.authorities import Ca
 from imagesmith.planning.rotating import can_be_applied
+from imagesmith.profile.schema import did_you_mean
 from imagesmith.vault import authorities, store
 from imagesmith.vault.draw import draw
 from imagesmith.vault.index import Index, read_index
@@ -51,6 +52,7 @@ def rotate(
         return _all_authorities(folder, name, new_cluster=new_cluster)
     if new_cluster:
         raise UsageError(f"{name} alone makes no new cluster", hint=f"imagesmith vault rotate {CA} --new-cluster")
+    refuse_unknown(folder, name)
     refuse_begun(folder, name)
     facts = {ROTATING + name: store.now()} if begins or _may_be_in_use(folder, name) else {}
     if name in LEAVES.values():
@@ -58,12 +60,20 @@ def rotate(
         return (name,)
     drawn = draw(name)
     with store.changing(folder) as change:
-        if name not in change.index.secrets:
-            raise _nothing(folder, name)
         change.keep_old(name)
         change.put(name, drawn)
         change.remember(facts)
     return (name,)
+
+
+def refuse_unknown(folder: Path, name: str) -> None:
+    """Raises UsageError for what the vault does not have, with what may have been meant."""
+    kept = [one for one in read_index(folder).secrets if not one.endswith(OLD)]
+    if name not in kept:
+        raise UsageError(
+            f"the vault has no {name[:80]}{did_you_mean(name, [*kept, CA])}", where=str(folder),
+            hint="imagesmith vault list shows what it has",
+        )  # fmt: skip
 
 
 def refuse_begun(folder: Path, name: str) -> None:
@@ -153,7 +163,7 @@ def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str
     with store.changing(folder) as change:
         used = ROTATING + CA in change.index.facts or _is_built(change.index)
         if LEAVES["server-ca"] not in change.index.secrets:
-            raise _nothing(folder, CA)
+            raise UsageError(f"the vault has no {CA}", where=str(folder), hint="imagesmith vault list")
         authorities.put_all(change, made)
         # Else every image of now on would wait for a server under the new root, and none would found.
         no_more(change)
@@ -162,8 +172,6 @@ def _all_authorities(folder: Path, name: str, *, new_cluster: bool) -> tuple[str
 
 
 def _one_authority(folder: Path, name: str, opening: Opening, facts: Mapping[str, str]) -> None:
-    if name not in read_index(folder).secrets:
-        raise _nothing(folder, name)
     above = opening.vault(folder)
     if authorities.INTERMEDIATE not in above.index.secrets:
         raise UsageError(
@@ -190,7 +198,3 @@ def _may_be_in_use(folder: Path, name: str) -> bool:
 def _is_built(index: Index) -> bool:
     """Whether there is a cluster, or an image that founds it."""
     return FOUNDED in index.facts or FOUNDER in index.facts
-
-
-def _nothing(folder: Path, name: str) -> UsageError:
-    return UsageError(f"the vault has no {name}", where=str(folder), hint="imagesmith vault list")

@@ -23,7 +23,7 @@ from imagesmith.vault.store import Opened
 from imagesmith.workflow.doing import Agree, Sent, agreed, do
 from imagesmith.workflow.foreign import take
 from imagesmith.workflow.nodes import Rack, asked_cluster, each, reached
-from imagesmith.workflow.rotate import refuse_begun, rotate
+from imagesmith.workflow.rotate import refuse_begun, refuse_unknown, rotate
 from imagesmith.workflow.vault import Opening
 
 
@@ -37,6 +37,7 @@ def apply(
     """
     if of.vault is None:
         raise UsageError("there is no vault, so there is nothing to draw anew", hint="imagesmith vault create")
+    refuse_unknown(of.vault, name)
     kind = rotating.kind_of(name)
     if not again:
         refuse_begun(of.vault, name)

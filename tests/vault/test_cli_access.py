@@ -127,6 +127,11 @@ def test_another_address_is_taken_and_only_over_https(cluster: Rack) -> None:
     assert "no address of a cluster's API" in refused.err
 
 
+@pytest.mark.parametrize("server", ["nonsense", "https://", "https://[", "https://rack:port", "https://a b"])
+def test_what_is_no_address_is_refused_before_a_key_is_asked_for(cluster: Rack, server: str) -> None:
+    assert "no address of a cluster's API" in cluster.run("kubeconfig", "--server", server).err
+
+
 def test_its_own_file_gives_way_and_another_does_not(cluster: Rack) -> None:
     path = cluster.folder / "cluster.kubeconfig"
     cluster.done("kubeconfig", *OPENED)

@@ -220,7 +220,10 @@ def test_a_key_of_ones_own_takes_the_place_of_what_no_node_got(rack: Rack) -> No
 
 def test_what_is_not_there_is_not_rotated(rack: Rack) -> None:
     rack.create()
-    assert "nobody knows how to draw" in rack.run("vault", "rotate", "nonsense").err
+    for words in ((), ("--apply",)):
+        told = rack.run("vault", "rotate", HOST_KEY.replace("25519", "2519"), *words).err
+        assert f"did you mean '{HOST_KEY}'?" in told and "imagesmith vault list" in told
+    assert "the vault has no nonsense\n" in rack.run("vault", "rotate", "nonsense").err
     assert (
         "the vault has no nodes/node-9/node-password" in rack.run("vault", "rotate", "nodes/node-9/node-password").err
     )

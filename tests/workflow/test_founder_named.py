@@ -68,6 +68,14 @@ def test_the_image_that_names_the_founder_is_not_stale_by_that(rack: Workshop) -
     assert "older plan" not in told and "card is too small" in told
 
 
+def test_an_image_whose_vault_is_gone_is_not_called_old(rack: Workshop) -> None:
+    build(rack, "a")
+    (rack.folder / "cluster.vault").rename(rack.folder / "elsewhere")
+    told = rack.run("flash", "a", *rack.card()).err
+    assert "older plan" not in told and "vault create" not in told
+    assert "the vault of its inventory is gone" in told and "from a backup" in told
+
+
 def test_who_joins_names_nobody(rack: Workshop) -> None:
     build(rack, "b")
     assert "founder" not in facts(rack)
