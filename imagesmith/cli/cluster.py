@@ -35,10 +35,11 @@ from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.doing import Agree
 from imagesmith.workflow.nodes import Rack, rack
 from imagesmith.workflow.planned import LOCK
+from imagesmith.workflow.program import images as images_of
 from imagesmith.workflow.program import program
 from imagesmith.workflow.replace import add, replace
 from imagesmith.workflow.status import Status, status
-from imagesmith.workflow.upgrade import Given, upgrade_nodes
+from imagesmith.workflow.upgrade import Given, Release, upgrade_nodes
 
 
 def of_rack(command: Command) -> Command:
@@ -138,6 +139,7 @@ def add_command(ctx: click.Context, node: str, of: Rack, as_json: bool) -> None:
 @click.command("upgrade", short_help="Bring another version of k3s to the nodes.")
 @click.option("--k3s", "version", metavar="VERSION", required=True, help="As v1.36.3+k3s1.")
 @click.option("--file", "files", metavar="[ARCH=]FILE", multiple=True, help="k3s of that version; else it is fetched.")
+@click.option("--images", metavar="[ARCH=]FILE", multiple=True, help="With airgap: its container images; else fetched.")
 @click.option("--without", metavar="NODE", multiple=True, help="Leave this agent as it is; can be repeated.")
 @of_rack
 @yes_option
@@ -147,6 +149,7 @@ def upgrade_command(
     ctx: click.Context,
     version: str,
     files: tuple[str, ...],
+    images: tuple[str, ...],
     without: tuple[str, ...],
     of: Rack,
     yes: bool,
@@ -160,15 +163,18 @@ def upgrade_command(
     Example:
       imagesmith upgrade --k3s v1.37.1+k3s1
     """
-    listener, given = listener_for(ctx), [_given(one) for one in files]
+    listener = listener_for(ctx)
     lock_path = Path(of.cluster.path).parent / LOCK
     with Bases(Cache.default(), insecure=False, listener=listener) as bases:
 
         def obtain(kind: Architecture) -> Path:
             return program(of.cluster.path, version, kind, lock_path, bases, listener)
 
-        agree = agreement(yes, as_json)
-        done = upgrade_nodes(of, version, given, agree, listener, without=without, obtain=obtain)
+        def obtain_images(kind: Architecture) -> Path:
+            return images_of(of.cluster.path, version, kind, lock_path, bases, listener)
+
+        given = Release([_given(one) for one in files], [_given(one) for one in images], obtain, obtain_images)
+        done = upgrade_nodes(of, version, given, agreement(yes, as_json), listener, without=without)
     if as_json:
         answer({"version": version, "changed": list(done.changed), "before": list(done.before)})
         return
@@ -177,7 +183,7 @@ def upgrade_command(
 
 
 def _given(text: str) -> Given:
-    """`amd64=k3s`, or a file whose header says what it is for."""
+    """`amd64=k3s`, or a file whose header or name says what it is for."""
     kind, equals, path = text.partition("=")
     return (kind, Path(path)) if equals and kind in ("amd64", "arm64") else ("", Path(text))
 

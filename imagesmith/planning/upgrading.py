@@ -19,6 +19,10 @@ PROGRAM = "/usr/local/bin/k3s"
 BEFORE = f"{PROGRAM}.before"
 """The program that ran until then, for the way back."""
 _NEW = f"{PROGRAM}.imagesmith"
+IMAGES = "/var/lib/rancher/k3s/agent/images"
+"""k3s loads whatever lies there at its start, so that nothing half-sent may."""
+_IMAGES_NEW, _IMAGES_BEFORE = f"{IMAGES}.imagesmith", f"{IMAGES}.before"
+_SEND_IMAGES_S = 3600
 _SEND_S = 900
 _DB = "/var/lib/rancher/k3s/server/db"
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.]+))?\+k3s(\d+)")
@@ -52,6 +56,8 @@ class Running:
     program: str
     """What lies there, as the node says; another where an upgrade was interrupted."""
     ready: bool
+    images: str = ""
+    """The digest of the container images that lie there for a k3s without internet; empty = none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,20 @@ class Program:
 
     architecture: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The container images of that k3s, on this machine, for a cluster that gets none from the internet."""
+
+    architecture: str
+    sha256: str
+    name: str
+    """Of the file on nodes: the same in every release."""
+
+    @property
+    def sent(self) -> str:
+        return f"images for {self.architecture}"
 
 
 def parse_version(text: str) -> Version:
@@ -71,13 +91,20 @@ def parse_version(text: str) -> Version:
     return Version(int(major), int(minor), int(patch), candidate is None, candidate or "", int(build), text)
 
 
-def upgrade(nodes: Sequence[Running], target: str, programs: Iterable[Program], datastore: str) -> tuple[Step, ...]:
+def upgrade(
+    nodes: Sequence[Running], target: str, programs: Iterable[Program], datastore: str, images: Iterable[Images] = ()
+) -> tuple[Step, ...]:
     """All steps, the snapshot first, then the servers in their order, then the agents; none where all is done.
 
-    Raises UsageError with every reason against it at once.
+    `images` go to every node of their architecture. Raises UsageError with every reason against it at once.
     """
     wanted = parse_version(target)
-    left = [one for one in nodes if not (one.version == target and one.program == target and one.ready)]
+    brought = {one.architecture: one for one in images}
+    left = [
+        one for one in nodes
+        if not (one.version == target and one.program == target and one.ready)
+        or _lacks(one, brought.get(one.architecture))
+    ]  # fmt: skip
     by_architecture = {one.architecture: one for one in programs}
     _refuse(nodes, left, wanted, by_architecture)
     servers = [one for one in left if one.duty != "agent"]
@@ -92,7 +119,8 @@ def upgrade(nodes: Sequence[Running], target: str, programs: Iterable[Program], 
                          ("k3s", "etcd-snapshot", "save", "--name", name), limit_s=300))  # fmt: skip
     for one in (*servers, *agents):
         by = one.node if one.duty != "agent" else asked
-        steps += _upgrade_one(one, wanted, by_architecture.get(one.architecture), by, datastore)
+        own = brought.get(one.architecture)
+        steps += _upgrade_one(one, wanted, by_architecture.get(one.architecture), by, datastore, own)
     return tuple(steps)
 
 
@@ -136,13 +164,39 @@ def _reasons(nodes: Sequence[Running], wanted: Version) -> list[str]:
     return reasons
 
 
-def _upgrade_one(one: Running, wanted: Version, program: Program | None, by: str, datastore: str) -> Iterable[Step]:
+def _lacks(one: Running, images: Images | None) -> bool:
+    return images is not None and images.sha256 != one.images
+
+
+def _send_images(node: str, images: Images) -> Iterable[Step]:
+    """Beside where k3s looks, until all of it is there."""
+    script = f"mkdir -p {IMAGES} && cat >{_IMAGES_NEW} && sync {_IMAGES_NEW}"
+    yield Run(node, "send the container images", ("sh", "-c", script), limit_s=_SEND_IMAGES_S, sends=images.sent)
+    yield Run(node, "compare the images that arrived", ("sha256sum", _IMAGES_NEW), says=rf"{images.sha256}\s.*",
+              limit_s=300)  # fmt: skip
+
+
+def _put_images(node: str, images: Images, back: str) -> Iterable[Step]:
+    """k3s loads them at its next start, and those of before no more; these stay until the node is Ready."""
+    path = f"{IMAGES}/{images.name}"
+    # One that was stopped here before has kept them already.
+    keep = f"[ -e {_IMAGES_BEFORE} ] || [ ! -e {path} ] || ln {path} {_IMAGES_BEFORE}"
+    script = f"{{ {keep}; }} && mv -f {_IMAGES_NEW} {path} && sync {IMAGES}"
+    yield Run(node, "put the container images in place", ("sh", "-c", script), hint=back)
+
+
+def _upgrade_one(
+    one: Running, wanted: Version, program: Program | None, by: str, datastore: str, images: Images | None
+) -> Iterable[Step]:
     node, server = one.node, one.duty != "agent"
+    moved = f"mv {BEFORE} {PROGRAM}" + (f", mv {_IMAGES_BEFORE} {IMAGES}/{images.name}" if images else "")
     back = (
         f"the upgrade stopped here, the nodes after it are as they were. Look: ssh to {node}, journalctl -u "
         f"{unit_of(one.duty)} -e. Once the cause is gone the same command goes on here; back to {one.version} "
-        f"on this node: mv {BEFORE} {PROGRAM} and restart"
+        f"on this node: {moved} and restart"
     )
+    if images and _lacks(one, images):
+        yield from _send_images(node, images)
     if program and one.program != wanted.text:
         yield Run(node, "send the program", ("sh", "-c", f"umask 077 && cat >{_NEW} && sync {_NEW}"),
                   limit_s=_SEND_S, sends=program.architecture)  # fmt: skip
@@ -158,9 +212,13 @@ def _upgrade_one(one: Running, wanted: Version, program: Program | None, by: str
         copied = f'rm -rf "{kept}.new" && cp -a {_DB} "{kept}.new" && sync && mv "{kept}.new" "{kept}"'
         script = f'[ -e "{kept}" ] || {{ {copied}; }}'
         yield Run(node, f"copy its data to {kept}", ("sh", "-c", script), limit_s=300, hint=back)
+    if images and _lacks(one, images):
+        yield from _put_images(node, images, back)
     if one.program != wanted.text:
         yield Run(node, f"put {wanted.text} in place", ("mv", "-f", _NEW, PROGRAM), hint=back)
     yield restart(node, one.duty, back)
     if server:
         yield answers(node, back)
     yield is_ready(by, node, wanted.text, back)
+    if images:
+        yield Run(node, "remove the container images of before", ("rm", "-f", _IMAGES_BEFORE))

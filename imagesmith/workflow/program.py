@@ -1,4 +1,5 @@
-"""k3s of a version, for nodes that run: looked up, pinned in the lock as for images, and fetched into the cache.
+"""k3s of a version and its container images, for nodes that run: looked up, pinned in the lock as for images of
+nodes, and fetched into the cache.
 
 Called by `cli.cluster`, for what `upgrade` sends to nodes. Asks the network only for what is not here yet.
 """
@@ -11,6 +12,7 @@ from imagesmith.cluster.k3s import PROGRAM
 from imagesmith.errors import ContentMalformed
 from imagesmith.events import Listener, unheard
 from imagesmith.model import Architecture, Supply
+from imagesmith.planning.upgrading import IMAGES
 from imagesmith.sources import lock
 from imagesmith.sources.asking import Asking
 from imagesmith.workflow.bases import Bases
@@ -33,8 +35,28 @@ def program(
 
     It stays in the cache as long as `bases` is open. Raises SourceUnreachable, DigestMismatch, DocumentInvalid.
     """
-    chosen, address = options or Options(), release_source(inventory).folder_url(version)
+    address = release_source(inventory).folder_url(version)
     file = ReleaseFile("program", version, architecture, PROGRAM, 0o755, address)
+    return _got(file, inventory, lock_path, bases, listener, options or Options())
+
+
+def images(
+    inventory: str,
+    version: str,
+    architecture: Architecture,
+    lock_path: Path,
+    bases: Bases,
+    listener: Listener = unheard,
+    options: Options | None = None,
+) -> Path:
+    """The container images of that release, in the same way."""
+    source = release_source(inventory)
+    path = f"{IMAGES}/{source.images[architecture]}"
+    file = ReleaseFile("images", version, architecture, path, 0o644, source.folder_url(version))
+    return _got(file, inventory, lock_path, bases, listener, options or Options())
+
+
+def _got(file: ReleaseFile, inventory: str, lock_path: Path, bases: Bases, listener: Listener, chosen: Options) -> Path:
     entry = entry_for(file, lock.read(lock_path), shipped_lock())
     if entry is None:
         asking = Asking(patience=chosen.patience, listener=listener)
@@ -44,5 +66,5 @@ def program(
         raise ContentMalformed(
             f"it has no digest for {file.key}", where=str(lock_path), hint="take the entry out of it"
         )
-    supply = Supply(file.words(version), PROGRAM, entry.url, entry.digest, entry.size, 0o755)
+    supply = Supply(file.words(file.asked), file.path, entry.url, entry.digest, entry.size, file.mode)
     return bases.supply(supply).path

@@ -6,7 +6,6 @@ takes the place of the one before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,23 @@ from imagesmith.remote.session import Session
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, architectures, asked_cluster, each, reached
 from imagesmith.workflow.status import facts_of
+from imagesmith.workflow.upgrade_images import given_images, images_on, lacking_images, sha256
 
 Given = tuple[str, Path]
-"""A program, and the architecture that it is for; empty = its header says."""
+"""A file, and the architecture that it is for; empty = its header or its name says."""
 Obtain = Callable[[Architecture], Path]
-"""Gets the program for an architecture, held to its digest."""
+"""Gets a file of the release for an architecture, held to its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What of k3s's release is given, and how the rest is got."""
+
+    programs: Sequence[Given] = ()
+    images: Sequence[Given] = ()
+    obtain: Obtain | None = None
+    """The program; None = what is not given is not to be had."""
+    obtain_images: Obtain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +51,41 @@ class Upgraded:
 def upgrade_nodes(
     of: Rack,
     target: str,
-    files: Sequence[Given],
+    release: Release,
     agree: Agree,
     listener: Listener = unheard,
     *,
     without: Sequence[str] = (),
-    obtain: Obtain | None = None,
 ) -> Upgraded:
     """All nodes on this version, the servers first; agents named in `without` stay as they are.
 
-    `obtain` gets the programs that `files` lack, for the architectures of nodes that need one. Raises UsageError with
-    all reasons against it, Interrupted, NodeUnreachable at the first node that fails.
+    Of the release only what nodes need is got; a cluster that is `airgap` gets its container images too. Raises
+    UsageError with all reasons against it, Interrupted, NodeUnreachable at the first node that fails.
     """
     parse_version(target)
     kinds = architectures(of)
     names = _chosen(of, without)
-    programs = _programs(files)
+    programs = _programs(release.programs)
+    images = given_images(of, release.images)
     with reached(of) as nodes:
         _, known = asked_cluster(nodes, of.servers)
         running = tuple(each(names, lambda name: _running(of, nodes, name, kinds[name], known)).values())
         check(running, target)
         for kind in {one.architecture for one in running if one.program != target} - programs.keys():
-            if obtain:
-                programs |= _programs([(kind, obtain(kind))])
+            if release.obtain:
+                programs |= _programs([(kind, release.obtain(kind))])
+        if of.cluster.k3s and of.cluster.k3s.airgap:
+            images |= lacking_images(of, {one.architecture for one in running} - images.keys(), release.obtain_images)
         datastore = of.cluster.k3s.datastore if of.cluster.k3s else ""
-        steps = upgrade(running, target, [one for one, _ in programs.values()], datastore)
+        steps = upgrade(
+            running, target, [one for one, _ in programs.values()], datastore, [one for one, _ in images.values()]
+        )
         restarted = {step.node for step in steps if isinstance(step, Run) and step.argv[:2] == RESTART}
         changed = tuple(one.node for one in running if one.node in restarted)
         if steps:
             agreed(steps, agree)
-            do(nodes, steps, {name: path for name, (_, path) in programs.items()}, listener)
+            sent = {name: path for name, (_, path) in programs.items()}
+            do(nodes, steps, sent | {one.sent: path for one, path in images.values()}, listener)
     return Upgraded(changed, tuple(name for name in names if name not in changed))
 
 
@@ -95,13 +111,8 @@ def _programs(files: Sequence[Given]) -> dict[str, tuple[Program, Path]]:
             raise UsageError("it is no program for amd64 or arm64", where=str(path), hint=hint)
         if kind in found:
             raise UsageError(f"there are two programs for {kind}", where=str(path), hint="give one of each")
-        found[kind] = (Program(kind, _sha256(path)), path)
+        found[kind] = (Program(kind, sha256(path)), path)
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Mapping[str, KubeNode]) -> Running:
@@ -111,4 +122,9 @@ def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Map
     except NodeUnreachable as error:
         hint = f"bring it back, or leave an agent out: --without {name}"
         raise NodeUnreachable(error.what, where=name, hint=hint) from None
-    return Running(name, of.duties[name], kind, kube.version if kube else "", program, bool(kube and kube.ready))
+    images = ""
+    if of.cluster.k3s and of.cluster.k3s.airgap:
+        images = images_on(of, nodes, name, kind)
+    return Running(
+        name, of.duties[name], kind, kube.version if kube else "", program, bool(kube and kube.ready), images
+    )

@@ -12,7 +12,7 @@ from imagesmith.errors import DigestMismatch
 from imagesmith.sources import lock
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.bases import Bases
-from imagesmith.workflow.program import program
+from imagesmith.workflow.program import images, program
 
 VERSION, FOLDER = "v1.37.1+k3s1", "/download/v1.37.1%2Bk3s1"
 CONTENT = b"\x7fELF" + b"program" * 3000
@@ -44,6 +44,14 @@ def test_it_is_fetched_and_pinned_by_its_version(inventory: Path) -> None:
     assert got(inventory) == CONTENT
     entry = lock.read(inventory.parent / "imagesmith.lock").files[f"k3s/{VERSION}/arm64"]
     assert entry.digest and entry.digest.hex == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_its_container_images_are_pinned_by_the_same_release(inventory: Path) -> None:
+    folder = inventory.parent
+    with Bases(Cache(folder / "cache"), insecure=False, listener=lambda event: None) as bases:
+        path = images(str(inventory), VERSION, "arm64", folder / "imagesmith.lock", bases)
+        assert path.read_bytes() == CONTENT
+    assert list(lock.read(folder / "imagesmith.lock").files) == [f"k3s-images/{VERSION}/arm64"]
 
 
 def test_a_second_time_nobody_is_asked(inventory: Path, server: Server) -> None:
