@@ -192,7 +192,9 @@ def _written(node: Node) -> str:
 
 def _not_before(sealed: SealedCluster) -> int:
     """Since when the cluster's certificates are valid, in seconds since 1970: no clock of a node can be before it."""
-    # Here, since cryptography takes long to import, and plans of nodes without k3s need none of it.
+    if sealed.begins:
+        return sealed.begins
+    # Here, since cryptography takes long to import, and plans need it for nothing else.
     from imagesmith.identity import certificates
 
     bundle = sealed.bundles.get("server-ca.crt")

@@ -45,6 +45,8 @@ class SealedCluster:
     """The server whose image was built as the one that founds; empty = none was yet."""
     founded: str = ""
     """When the cluster is known to have been founded, UTC; empty = not yet, as far as the vault knows."""
+    begins: int = 0
+    """Since when the certificates are valid, in seconds since 1970; 0 = who wants to know reads them."""
 
 
 @dataclass(frozen=True, slots=True)

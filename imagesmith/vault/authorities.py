@@ -16,7 +16,7 @@ from imagesmith.identity.authorities import Authority, Ca, Upper, VaultKey
 from imagesmith.secret import Secret
 from imagesmith.vault import founding
 from imagesmith.vault.draw import Drawn, fingerprint_of
-from imagesmith.vault.names import CA_HASH, LEAVES, ROTATING, SERVER_CA, UPPER
+from imagesmith.vault.names import BEGINS, CA_HASH, LEAVES, ROTATING, SERVER_CA, UPPER
 from imagesmith.vault.store import Change
 
 KIND = "ca-key"
@@ -65,12 +65,16 @@ def put_all(change: Change, made: Mapping[str, Drawn]) -> None:
         if name in change.index.secrets:
             change.keep_old(name)
         change.put(name, one)
-    change.remember({CA_HASH: ca_hash(made)} | {ROTATING + name: "" for name in made})
+    change.remember(facts_of(made) | {ROTATING + name: "" for name in made})
 
 
-def ca_hash(made: Mapping[str, Drawn]) -> str:
-    """What tokens carry of the server's authority."""
-    return tokens.ca_hash(made[SERVER_CA].public.encode())
+def facts_of(made: Mapping[str, Drawn]) -> dict[str, str]:
+    """What the index remembers of the server's authority, so that a plan need not read certificates: what tokens carry
+    of it, and since when it is valid."""
+    own = made[SERVER_CA]
+    bundle = own.public.encode()
+    begins = max(int(one.not_valid_before_utc.timestamp()) for one in certificates.read(bundle))
+    return {CA_HASH: tokens.ca_hash(bundle), BEGINS: f"{own.fingerprint} {begins}"}
 
 
 def lone_key(not_before: datetime) -> certificates.Drawn[ec.EllipticCurvePrivateKey]:

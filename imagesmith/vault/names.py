@@ -32,6 +32,9 @@ OLD = ".old"
 CA_HASH, FOUNDER, FOUNDED = "ca_hash", "founder", "founded"
 """Facts in the index: what tokens carry of the authorities, the node whose image was first built to found the cluster,
 and since when the cluster is known to exist."""
+BEGINS = "begins"
+"""A fact: since when the authorities' certificates are valid, in seconds since 1970, after the fingerprint of the one
+that it was read from."""
 FOUNDING_OF = "founding_of"
 """A fact: of which authorities' cluster the two before it are; see `founding`."""
 ROTATING = "rotating "

@@ -18,7 +18,6 @@ from imagesmith.vault.index import Index, read_index
 from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA,
-    CA_HASH,
     FOUNDED,
     FOUNDER,
     LEAVES,
@@ -187,7 +186,7 @@ def _one_authority(folder: Path, name: str, opening: Opening, facts: Mapping[str
         change.put(name, made)
         change.remember(facts)
         if name == SERVER_CA:
-            change.remember({CA_HASH: authorities.ca_hash({name: made})})
+            change.remember(authorities.facts_of({name: made}))
 
 
 def _may_be_in_use(folder: Path, name: str) -> bool:

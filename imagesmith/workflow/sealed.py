@@ -17,12 +17,14 @@ from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.model import Cluster, Node, Sealed, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
 from imagesmith.vault.founding import founding
-from imagesmith.vault.index import INDEX, Entry, read_index
+from imagesmith.vault.index import INDEX, Entry, Index, read_index
 from imagesmith.vault.names import (
     AGENT_TOKEN,
+    BEGINS,
     CA_HASH,
     KINDS,
     LEAVES,
+    SERVER_CA,
     SERVER_TOKEN,
     SERVICE_KEY,
     has_authorities,
@@ -98,7 +100,14 @@ def sealed_cluster(cluster: Cluster, vault: Path | None, node: str = "") -> Seal
         more={name: Sealed(_ref(vault, name, kept[name]), kept[name].public) for name in more},
         founder=known.founder,
         founded=known.founded,
+        begins=_begins(index),
     )
+
+
+def _begins(index: Index) -> int:
+    """Since when the authorities are valid; 0 where the index tells it of others, or not at all, as older ones."""
+    told = re.fullmatch(r"(\S+) ([1-9][0-9]{0,11})", index.facts.get(BEGINS, ""))
+    return int(told[2]) if told and told[1] == index.secrets[SERVER_CA].fingerprint else 0
 
 
 def known_hosts(cluster: Cluster, vault: Path) -> dict[str, tuple[str, ...]]:

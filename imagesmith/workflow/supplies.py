@@ -20,6 +20,7 @@ from imagesmith.families import INSTALLERS
 from imagesmith.formats.elf import ELF, HEAD, architecture_of, is_program
 from imagesmith.model import Architecture, Base, DebianSource, FileSource, HttpSource, K3s, Part, ReleaseSource, Supply
 from imagesmith.planning.fetched import PACKAGES
+from imagesmith.planning.upgrading import IMAGES
 from imagesmith.profile.release import load_release
 from imagesmith.sources import lock
 from imagesmith.sources.disk import failures
@@ -29,7 +30,6 @@ from imagesmith.workflow.given import given_packages
 from imagesmith.workflow.own_files import own_file
 from imagesmith.workflow.target import Wanted
 
-IMAGES = "/var/lib/rancher/k3s/agent/images"
 _RELEASES = "releases/k3s.yaml"
 Kind = Literal["program", "images"]
 

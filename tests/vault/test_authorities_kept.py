@@ -107,7 +107,7 @@ def test_a_new_cluster_was_not_founded_yet(vault: Path) -> None:
     record_founder(vault, "node-2", ["node-1", "node-2"])
     rotate(vault, LEAVES["client-ca"], opening(vault), begins=True)
     rotate(vault, CA, closed(), new_cluster=True)
-    assert list(read_index(vault).facts) == ["ca_hash", "rotating cluster/ca"]
+    assert list(read_index(vault).facts) == ["begins", "ca_hash", "rotating cluster/ca"]
     assert "forgotten that a cluster was founded" in what_follows(CA)
 
 

@@ -13,9 +13,10 @@ import pytest
 from identity.by_openssl import Openssl
 from identity.drawing import said
 
+from imagesmith.cluster.config import cluster_conf
 from imagesmith.errors import ContentMalformed
 from imagesmith.identity.authorities import Ca
-from imagesmith.model import Cluster, K3s, Node
+from imagesmith.model import Cluster, K3s, Node, Part
 from imagesmith.vault import sealing, store
 from imagesmith.vault.index import read_index
 from imagesmith.vault.names import LEAVES, missing, of_cluster, of_node
@@ -195,12 +196,33 @@ def test_a_hash_that_is_none_is_told(vault: Path, fact: str) -> None:
 
 def test_a_plan_takes_no_cryptography_along(drawn: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from imagesmith.model import Cluster\n"
+        "import sys; from pathlib import Path; from imagesmith.model import Cluster, K3s, Node, Part\n"
         "from imagesmith.workflow.sealed import sealed_cluster\n"
-        "assert sealed_cluster(Cluster('home', '', ()), Path(sys.argv[1]))\n"
+        "from imagesmith.cluster import contents\n"
+        "from imagesmith.cluster.config import cluster_conf\n"
+        "node = Node('node-1', 'x86-master'); cluster = Cluster('home', '', (node,), k3s=K3s())\n"
+        "sealed = sealed_cluster(cluster, Path(sys.argv[1]))\n"
+        "assert cluster_conf(Part(cluster, node, 'founder', (node,), sealed), sealed)\n"
         "assert not any(name.startswith(('cryptography', 'pyrage')) for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(drawn)], check=True)
+
+
+def conf(vault: Path) -> bytes:
+    node = Node("node-1", "x86-master")
+    cluster = Cluster("home", "", (node,), k3s=K3s())
+    sealed = sealed_cluster(cluster, vault)
+    assert sealed
+    return cluster_conf(Part(cluster, node, "founder", (node,), sealed), sealed)
+
+
+@pytest.mark.parametrize("fact", ["", "none", "SHA256:another 1700000000"])
+def test_what_the_index_does_not_tell_is_read_from_the_certificates(drawn: Path, fact: str) -> None:
+    told, begins = conf(drawn), read_index(drawn).facts["begins"]
+    for other in (fact, begins):
+        with store.changing(drawn) as change:
+            change.remember({"begins": other})
+        assert conf(drawn) == told
 
 
 def test_the_hash_of_a_lone_certificate_would_be_that_of_its_file(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,28 @@ def test_a_file_beside_the_inventory_is_the_program(shop: Workshop, found: Wante
     assert (supply.path, supply.mode, supply.url) == (PROGRAM, 0o755, "")
     assert (supply.digest, supply.size) == (Digest.of(PROGRAM_BYTES), len(PROGRAM_BYTES))
     assert supply.file == str(shop.folder / "k3s-own")
+
+
+def bytes_read() -> int:
+    """By this process, from whatever file."""
+    return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+
+def test_a_file_is_digested_once_and_anew_when_it_was_changed(shop: Workshop, found: Wanted) -> None:
+    own = shop.folder / "k3s-own"
+    other = PROGRAM_BYTES[:-1] + bytes([PROGRAM_BYTES[-1] ^ 1])
+    # Written within one tick of the clock, perhaps: nothing tells the two apart but their bytes.
+    for content in (PROGRAM_BYTES, other):
+        own.write_bytes(content)
+        assert supplied(shop, found)[0].digest == Digest.of(content)
+    time.sleep(2.1)
+    supplied(shop, found)
+    before, written = bytes_read(), own.stat().st_mtime_ns
+    assert supplied(shop, found)[0].digest == Digest.of(other)
+    assert bytes_read() - before < len(PROGRAM_BYTES)
+    own.write_bytes(PROGRAM_BYTES)
+    os.utime(own, ns=(written, written))
+    assert supplied(shop, found)[0].digest == Digest.of(PROGRAM_BYTES)
 
 
 def test_a_file_that_is_not_there_is_told_with_its_path(shop: Workshop, found: Wanted) -> None:
