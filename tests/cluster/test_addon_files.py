@@ -12,10 +12,11 @@ from cluster.sealed_parts import HA, edits, files, part, written
 
 from imagesmith.cluster import contents
 from imagesmith.cluster.addons import manifests
-from imagesmith.cluster.addons.dumps import HOOK, LIST
+from imagesmith.cluster.addons.dumps import LIST, hook
+from imagesmith.cluster.addons.metrics import PROGRAM, TIMER
 from imagesmith.cluster.parts import part_of
 from imagesmith.cluster.vip import MANIFESTS
-from imagesmith.model import Part, PutFile
+from imagesmith.model import Link, Part, PutFile
 from imagesmith.secret import SecretText
 
 PASSWORDS = manifests.secrets(read_cluster(EVERYTHING))
@@ -38,7 +39,8 @@ def of_addons(made: Part) -> dict[str, PutFile]:
 def test_every_server_has_them_and_no_agent(name: str, there: bool) -> None:
     found = of_addons(with_addons(name))
     assert bool(found) is there
-    assert {HOOK, LIST} & set(files(edits(with_addons(name)))) == ({HOOK, LIST} if there else set())
+    dumps = {hook("wordpress"), hook("mysql"), LIST}
+    assert dumps & set(files(edits(with_addons(name)))) == (dumps if there else set())
 
 
 def test_all_servers_have_the_same() -> None:
@@ -85,10 +87,19 @@ def test_databases_are_named_for_the_backup() -> None:
 
 
 def test_a_server_without_databases_has_no_hook() -> None:
-    assert HOOK not in files(edits(with_addons("head-1", SMALL)))
+    assert not [path for path in files(edits(with_addons("head-1", SMALL))) if path == LIST or "backup.d" in path]
 
 
 def test_a_manifest_of_ones_own_is_put_there_as_it_is() -> None:
     own = b"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     addons = addons_of("manifests: [apps/shop.yaml]\n", {"apps/shop.yaml": own})
     assert manifests.manifests(addons, {}) == {"imagesmith-own-shop.yaml": SecretText((own,))}
+
+
+@pytest.mark.parametrize("name", ["head-1", "arm-1"])
+def test_every_node_tells_of_its_ups_and_backup_where_somebody_looks(name: str) -> None:
+    link = f"/etc/systemd/system/timers.target.wants/{TIMER}"
+    for wishes, there in ((EVERYTHING, True), ("addons: {nginx: {}}\n", False)):
+        made = edits(with_addons(name, wishes))
+        assert (PROGRAM in files(made)) is there
+        assert any(isinstance(edit, Link) and edit.path == link for edit in made) is there

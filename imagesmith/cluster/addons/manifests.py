@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from imagesmith.cluster.addons import objects
 from imagesmith.cluster.addons.dumps import dump_files
+from imagesmith.cluster.addons.metrics import metrics_files
 from imagesmith.cluster.addons.objects import Object
 from imagesmith.cluster.addons.parts import addon_objects, password_name, storage_objects
 from imagesmith.cluster.addons.yaml_text import yaml_text
@@ -25,12 +26,16 @@ ADDON, CHART, OWN, STORAGE = f"{OURS}addon-", f"{OURS}chart-", f"{OURS}own-", f"
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:
-    """All manifests on every server, root's alone, and what its backup asks of databases."""
+    """All manifests on every server, root's alone, and what its backup asks of databases; what every node tells."""
     addons = part.cluster.addons
-    if part.sealed is None or addons is None or part.duty == "agent":
+    if part.sealed is None or addons is None:
         return ()
+    told = metrics_files(addons, materials)
+    if part.duty == "agent":
+        return told
     made = manifests(addons, part.sealed.more)
     return (
+        *told,
         MakeDir("root", MANIFESTS.rpartition("/")[0], 0o700),
         MakeDir("root", MANIFESTS, 0o700),
         *(PutFile("root", f"{MANIFESTS}/{name}", content, 0o600) for name, content in made.items()),
