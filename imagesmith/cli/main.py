@@ -46,6 +46,8 @@ _COMMANDS = {
     "backup": ("backup:backup_group", "Back nodes up, and tell how their backups are."),
     "restore": ("backup:restore_command", "Lay a backup back onto a node's fresh card."),
     "upgrade": ("cluster:upgrade_command", "Bring another version of k3s to the nodes."),
+    "addons": ("addons:addons_group", "What runs on the cluster: list, show, apply."),
+    "token": ("addons:token_command", "Ask the cluster for a token, as headlamp wants one."),
     "cache": ("cache:cache_group", "List or prune the base images kept here."),
     "update": ("cache:update_command", "Look for newer base images and lock them."),
     "doctor": ("doctor:doctor_command", "Check this machine for the tools that are needed."),

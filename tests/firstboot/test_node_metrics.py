@@ -1,4 +1,4 @@
-"""What a node tells its exporter: of its backup and its UPS, in Prometheus' text format, and nothing that it does not have."""
+"""What a node tells its exporter of its backup and its UPS: Prometheus' text format, nothing that it does not have."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a backup asks of databases before it reads a server's disk. Called by `cluster.addons.manifests`. Pure.
 
-The list of databases is data of this cluster; the script that goes through it is the same everywhere, and a hook of each
-add-on's own, so that one that fails takes no other's dumps with it.
+The list of databases is data of this cluster; the script that goes through it is the same everywhere. Each add-on has a
+hook of its own, so that one that fails takes no other's dumps with it.
 """
 
 from __future__ import annotations

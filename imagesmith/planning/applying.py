@@ -1,0 +1,150 @@
+"""What brings the add-ons of an inventory to nodes that run: files that differ, and what nobody wants any more.
+
+Called by `workflow.addons`. Pure. k3s applies a file when it changes, and leaves what it made alone when the file goes:
+so what is no longer wanted is deleted by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imagesmith.cluster.addons.dumps import HOOKS
+from imagesmith.cluster.addons.manifests import ADDON, CHART, OWN, STORAGE
+from imagesmith.cluster.addons.metrics import TIMER
+from imagesmith.cluster.vip import MANIFESTS
+from imagesmith.errors import ContentMalformed
+from imagesmith.planning.life import ByHand, Put, Run, Step, kubectl
+
+MOUNTS_NFS = "mount.nfs"
+"""What a node says that can mount a NAS's folder."""
+SURVEY = """\
+digest() { sha256sum <"$1" | cut -c1-64; }
+for file in "$1"/imagesmith-*.yaml; do [ ! -f "$file" ] || echo "manifest $(digest "$file") ${file##*/}"; done
+for file in "$2"/addon-*.sh; do [ ! -f "$file" ] || echo "hook $(digest "$file") ${file##*/}"; done
+shift 2
+number=0
+for file in "$@"; do
+    [ ! -f "$file" ] || echo "file $(digest "$file") $number"
+    number=$((number + 1))
+done
+if command -v mount.nfs >/dev/null || [ -x /usr/sbin/mount.nfs ] || [ -x /sbin/mount.nfs ]; then echo mount.nfs; fi
+echo end
+"""
+"""Run on a node: digests of what is there. The files of our folders by name, others by their place among the words."""
+_DELETE_S = 300
+_KIND = {ADDON: "the add-on", CHART: "the chart", OWN: "your manifest", STORAGE: "the storage"}
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What a node has."""
+
+    digests: Mapping[str, str]
+    mounts_nfs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What a node is to have: a digest, since its content may be secret."""
+
+    path: str
+    digest: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be, on each node."""
+
+    files: Mapping[str, tuple[File, ...]]
+    """By node; their contents are sent under the names that `sent_as` gives."""
+    servers: tuple[str, ...]
+    nas: bool = False
+    """Volumes on a NAS are wanted."""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of add-ons, for a person who puts them there for the first time."""
+
+
+def survey_argv(paths: Iterable[str]) -> tuple[str, ...]:
+    return ("sh", "-c", SURVEY, "sh", MANIFESTS, HOOKS, *paths)
+
+
+def read_survey(output: bytes, where: str, paths: Sequence[str]) -> There:
+    """What a node said that was asked for `paths` beside. Raises ContentMalformed where it is cut off."""
+    lines = output.decode("utf-8", "replace").splitlines()
+    if not lines or lines[-1] != "end":
+        raise ContentMalformed("its answer is cut off, or is none", where=where, hint="try again")
+    digests = {}
+    for match in (re.fullmatch(r"(manifest|hook|file) ([0-9a-f]{64}) (\S+)", line) for line in lines):
+        if match and match[1] == "file":
+            digests[paths[int(match[3])]] = match[2]
+        elif match:
+            digests[f"{MANIFESTS if match[1] == 'manifest' else HOOKS}/{match[3]}"] = match[2]
+    return There(digests, MOUNTS_NFS in lines)
+
+
+def sent_as(node: str, path: str) -> str:
+    """The name of what a file's step sends."""
+    return f"{node}:{path}"
+
+
+def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
+    """What is no longer wanted goes first, so that its host name is free again; nothing where all is as it is to be."""
+    steps: list[Step] = list(_removals(wanted, there))
+    changed: set[str] = set()
+    for node, files in wanted.files.items():
+        for file in files:
+            if there[node].digests.get(file.path) != file.digest:
+                changed.add(_stem(file.path))
+                doing = f"write {file.path}"
+                steps.append(Put(node, doing, file.path, file.mode, sent_as(node, file.path)))
+        if any(isinstance(step, Put) and step.node == node and step.path.endswith(f"/{TIMER}") for step in steps):
+            script = f"systemctl daemon-reload && systemctl enable --now {TIMER}"
+            steps.append(Run(node, "let it tell of its UPS and its backup", ("sh", "-c", script), limit_s=60))
+    unable = [node for node in wanted.files if wanted.nas and not there[node].mounts_nfs]
+    if unable:
+        nodes = ", ".join(unable)
+        steps.append(
+            ByHand(f"on {nodes}: sudo apt-get install nfs-common; without it no volume of a NAS is mounted there")
+        )
+    new = [name for name in wanted.notes if f"{ADDON}{name}" in changed]
+    return (*steps, *(ByHand(f"{name}: {note}") for name in new for note in wanted.notes[name]))
+
+
+def _removals(wanted: Wanted, there: Mapping[str, There]) -> Iterable[Step]:
+    """The file goes from the other servers first: one that starts anew would make it all again."""
+    kept = {file.path for node in wanted.servers for file in wanted.files[node]}
+    gone = {
+        path: None for node in wanted.servers for path in there[node].digests if _is_ours(path) and path not in kept
+    }
+    for path in gone:
+        has = [node for node in wanted.servers if path in there[node].digests]
+        yield from (Run(node, f"remove {path}", ("rm", "-f", path)) for node in has[:-1])
+        if path.startswith(MANIFESTS):
+            words = ("delete", "-f", path, "--ignore-not-found", f"--timeout={_DELETE_S - 20}s")
+            hint = "what is left of it: kubectl get all,pvc -A; the same command goes on there"
+            yield kubectl(has[-1], _deleting(path), *words, limit_s=_DELETE_S, hint=hint)
+            forget = ("-n", "kube-system", "delete", "addon", _stem(path), "--ignore-not-found")
+            yield kubectl(has[-1], f"let k3s forget {_stem(path)}", *forget)
+        yield Run(has[-1], f"remove {path}", ("rm", "-f", path))
+
+
+def _deleting(path: str) -> str:
+    stem = _stem(path)
+    start = next(start for start in _KIND if stem.startswith(start))
+    name = stem.removeprefix(start) or "nas"
+    volumes = ", WITH ITS VOLUMES on the nodes' disks" if start == ADDON else ""
+    return f"delete {_KIND[start]} {name}{volumes}"
+
+
+def _is_ours(path: str) -> bool:
+    """Whether an inventory's add-ons are why it is there; the VIP's manifest is none of theirs."""
+    if path.startswith(f"{HOOKS}/"):
+        return True
+    return path.startswith(f"{MANIFESTS}/") and _stem(path).startswith(tuple(_KIND))
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]

@@ -1,0 +1,79 @@
+"""Add-ons brought to a rack that runs and taken away again, and tokens: by real sshd, to stand-ins for k3s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster.addon_wishes import addons_of
+from remote.machines import SSHD
+from remote.racks import Running, running_rack
+
+from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
+from imagesmith.workflow.addons import apply, token
+from imagesmith.workflow.nodes import Rack
+
+pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
+MANIFESTS = "var/lib/rancher/k3s/server/manifests"
+BLOG = f"{MANIFESTS}/imagesmith-addon-wordpress.yaml"
+HOOK = "etc/imagesmith/backup.d/addon-wordpress.sh"
+
+
+@pytest.fixture
+def rack(tmp_path: Path) -> Iterator[Running]:
+    with running_rack(tmp_path) as found:
+        yield found
+
+
+def wanting(rack: Running, wishes: str) -> Rack:
+    return replace(rack.rack, cluster=replace(rack.rack.cluster, addons=addons_of(wishes)))
+
+
+def test_they_come_to_every_server_and_their_passwords_with_them(rack: Running) -> None:
+    of = wanting(rack, "addons: {wordpress: {}, headlamp: {}}\n")
+    count, left = apply(of, rack.opening, rack.agree())
+    assert count > 0 and any(line.startswith("wordpress: The first who opens the site") for line in left)
+    password = rack.secret("addons/wordpress/database")
+    for name in ("s-1", "s-2"):
+        file = rack.machines[name].file(BLOG)
+        assert file.stat().st_mode & 0o777 == 0o600 and f'database: "{password}"' in file.read_text()
+        assert rack.machines[name].file(HOOK).stat().st_mode & 0o777 == 0o755
+    assert not rack.machines["a-1"].file(MANIFESTS).exists()
+    assert password not in "".join([*rack.calls(""), *rack.shown])
+    assert apply(of, rack.opening, rack.agree(False)) == (0, ())
+
+
+def test_what_is_no_longer_wanted_is_deleted_once_and_its_files_everywhere(rack: Running) -> None:
+    apply(wanting(rack, "addons: {wordpress: {}, headlamp: {}}\n"), rack.opening, rack.agree())
+    apply(wanting(rack, "addons: {headlamp: {}}\n"), rack.opening, rack.agree())
+    assert len(rack.calls("kubectl delete -f")) == 1
+    for name in ("s-1", "s-2"):
+        assert not rack.machines[name].file(BLOG).exists() and not rack.machines[name].file(HOOK).exists()
+        assert rack.machines[name].file(f"{MANIFESTS}/imagesmith-addon-headlamp.yaml").exists()
+
+
+def test_nothing_is_changed_where_nobody_agrees_or_a_node_is_away(rack: Running) -> None:
+    of = wanting(rack, "addons: {nginx: {}}\n")
+    with pytest.raises(Interrupted):
+        apply(of, rack.opening, rack.agree(False))
+    rack.machines["s-2"].write("sudo-asks", "")
+    with pytest.raises(NodeUnreachable, match="nothing was changed"):
+        apply(of, rack.opening, rack.agree())
+    assert not rack.machines["s-1"].file(MANIFESTS).exists()
+
+
+def test_a_token_is_asked_for_an_account_that_may_as_much_as_is_wanted(rack: Running) -> None:
+    of = wanting(rack, "addons: {headlamp: {}}\n")
+    made = token(of, "headlamp", read_only=False, hours=8).reveal()
+    assert made.count(b".") == 2 and made.decode() not in "".join(rack.calls(""))
+    token(of, "headlamp", read_only=True, hours=1)
+    admin, viewer = rack.calls("create token")
+    assert admin.endswith("-n headlamp create token headlamp-admin --duration=8h")
+    assert viewer.endswith("-n headlamp create token headlamp-viewer --duration=1h")
+
+
+def test_an_add_on_that_asks_for_none_is_told(rack: Running) -> None:
+    with pytest.raises(UsageError, match=r"no add-on 'headlmp' here that asks for tokens; did you mean 'headlamp'\?"):
+        token(wanting(rack, "addons: {headlamp: {}, nginx: {}}\n"), "headlmp", read_only=False, hours=8)
