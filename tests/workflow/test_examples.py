@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DUTIES = {
     "rack": ["founder", "agent", "agent", "agent", "agent"],
     "rack-ha": ["founder", "server", "server", "agent", "agent", "agent"],
+    "rack-web": ["founder", "server", "server", "agent"],
 }
 
 
