@@ -16,10 +16,9 @@ from imagesmith.errors import ImagesmithError
 from imagesmith.families import FAMILIES
 from imagesmith.planning.trial import STEPS
 from imagesmith.profile.base import read_base
-from imagesmith.profile.cluster import load_cluster
 from imagesmith.profile.settings import NETWORK, SETTINGS
 from imagesmith.workflow.planned import plan
-from imagesmith.workflow.target import TargetChoice, catalogue_near, wanted
+from imagesmith.workflow.target import TargetChoice, catalogue_near, load_inventory, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -206,7 +205,8 @@ def test_files_and_tests_that_a_page_names_exist(page: Path) -> None:
 
 
 def rack() -> list[str]:
-    cluster = load_cluster(RACK.read_text("utf-8"), str(RACK), catalogue_near(None).profiles)
+    cluster = load_inventory(RACK)
+    assert cluster
     return [node.name for node in cluster.nodes]
 
 
@@ -219,6 +219,7 @@ def test_every_node_of_the_rack_plans(node: str, tmp_path: Path) -> None:
 
 
 def test_the_rack_has_the_boards_that_people_have() -> None:
-    cluster = load_cluster(RACK.read_text("utf-8"), str(RACK), catalogue_near(None).profiles)
+    cluster = load_inventory(RACK)
+    assert cluster
     profiles = sorted(node.profile for node in cluster.nodes)
     assert profiles == ["bananapi-m5-worker", "rpi3-worker", "rpi4-worker", "rpi4-worker", "x86-master"]
