@@ -53,6 +53,7 @@ from imagesmith.model.planned import (
     RemoveKey,
     SetKey,
 )
+from imagesmith.model.power import DRAIN_USER, STAGES, Power, Stage, Threshold, Ups, UpsDriver
 from imagesmith.model.shared import ClusterNetwork, K3s, Registry, RegistryLogin, SshAccess, Upkeep
 from imagesmith.model.vpn import Hamachi, Vpn, ZeroTier, ZeroTierApi
 from imagesmith.model.wanted import (
@@ -72,6 +73,8 @@ from imagesmith.model.wanted import (
 )
 
 __all__ = [
+    "DRAIN_USER",
+    "STAGES",
     "Architecture",
     "Base",
     "BlockMap",
@@ -113,6 +116,7 @@ __all__ = [
     "Partition",
     "PartitionRole",
     "PartitionSpec",
+    "Power",
     "Profile",
     "Promise",
     "PutFile",
@@ -132,9 +136,13 @@ __all__ = [
     "Signature",
     "Source",
     "SshAccess",
+    "Stage",
     "Supply",
     "TargetDisk",
+    "Threshold",
     "Upkeep",
+    "Ups",
+    "UpsDriver",
     "Vpn",
     "Wifi",
     "ZeroTier",

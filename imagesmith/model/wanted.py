@@ -10,6 +10,7 @@ from imagesmith.model.addons import Addons
 from imagesmith.model.backup import Backup
 from imagesmith.model.machine import QemuMachine
 from imagesmith.model.origins import Base
+from imagesmith.model.power import Power
 from imagesmith.model.shared import ClusterNetwork, K3s, SshAccess, Upkeep
 from imagesmith.model.vpn import Vpn
 from imagesmith.secret import SecretRef
@@ -191,6 +192,8 @@ class Cluster:
     vpn: Vpn | None = None
     addons: Addons | None = None
     """None where nothing of it is wanted."""
+    power: Power | None = None
+    """None = nobody asked for a UPS."""
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

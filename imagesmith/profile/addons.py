@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from imagesmith.model import UpsDriver
 from imagesmith.model.addons import Addon, Addons, Chart, NfsStorage, Recipe, Release
 from imagesmith.profile import names
 from imagesmith.profile.document import Listing, Scalar, Table, Value
@@ -43,12 +44,14 @@ def _nothing_there(path: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What an inventory may name beside profiles: recipes of the catalogue, and files that lie beside it."""
+    """What an inventory may name beside profiles: recipes of the catalogue, drivers of UPSes, files beside it."""
 
     recipes: Callable[[], Mapping[str, Recipe]] = dict
     """Asked where an inventory wants something of them. Raises DocumentInvalid."""
     read: Callable[[str], bytes] = _nothing_there
     """A file beside the inventory, by the path written there. Raises OSError."""
+    drivers: Callable[[], Mapping[str, UpsDriver]] = dict
+    """Those of UPSes that are known, by name."""
 
 
 def read_addons(fields: Fields, around: Around) -> tuple[Addons | None, dict[str, Fields]]:

@@ -20,6 +20,9 @@ from imagesmith.profile.inventory import Entry, Inventory
 from imagesmith.profile.k3s import read_k3s, settled
 from imagesmith.profile.load import ROLE, named_one
 from imagesmith.profile.network_checks import check_networks
+from imagesmith.profile.power import read_power
+from imagesmith.profile.power_checks import check_power
+from imagesmith.profile.power_checks import settled as settled_power
 from imagesmith.profile.schema import Fields, did_you_mean, kept, mapping, read_document, settle, table, text
 from imagesmith.profile.settings import (
     NETWORK,
@@ -66,14 +69,19 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile], around:
     upkeep_fields, upkeep = fields.take("upkeep", kept(read_upkeep), (None, Upkeep()))
     backup_fields, backup = fields.take("backup", kept(read_backup), nothing)
     vpn_fields, (vpn_tables, vpn) = fields.take("vpn", kept(read_vpn), (None, ({}, None)))
+    power_fields, power = fields.take("power", kept(lambda inner: read_power(inner, around.drivers())), nothing)
     addons, addon_tables = read_addons(fields, around)
     frame = Node(name="", profile="", cluster=name, domain=domain)
     entries = fields.need_all("nodes", table(lambda inner: _node(inner, frame, shared, profiles)))
     if k3s and k3s_fields:
         k3s = settled(k3s, k3s_fields, sum(entry.role == "server" for entry in entries))
+    if power and power_fields:
+        power = settled_power(power, power_fields, entries)
     nodes = tuple(entry.node for entry in entries)
     vpn = with_members(vpn, entries)
-    cluster = Cluster(name, domain, nodes, file, k3s, network, ssh, upkeep, backup=backup, vpn=vpn, addons=addons)
+    cluster = Cluster(
+        name, domain, nodes, file, k3s, network, ssh, upkeep, backup=backup, vpn=vpn, addons=addons, power=power
+    )
     tables = {
         "k3s": k3s_fields,
         "network": network_fields,
@@ -81,6 +89,7 @@ def _cluster(fields: Fields, file: str, profiles: Mapping[str, Profile], around:
         "upkeep": upkeep_fields,
         "backup": backup_fields,
         "vpn": vpn_fields,
+        "power": power_fields,
     }
     written = {key: found for key, found in tables.items() if found}
     inventory = Inventory(cluster, entries, fields, {**written, **addon_tables})
@@ -94,6 +103,7 @@ def _check(inventory: Inventory) -> None:
     if inventory.cluster.k3s:
         check_k3s(inventory)
         check_networks(inventory)
+        check_power(inventory)
         check_backup(inventory)
         check_addons(inventory)
     elif not inventory.top.has("k3s") and not inventory.top.is_blank("k3s"):

@@ -16,13 +16,14 @@ from typing import NoReturn
 
 from imagesmith import resources
 from imagesmith.errors import DocumentInvalid, Problem, UsageError
-from imagesmith.model import Base, Cluster, Node, Profile
+from imagesmith.model import Base, Cluster, Node, Profile, UpsDriver
 from imagesmith.model.addons import Recipe
 from imagesmith.planning.payload import chosen_base
 from imagesmith.profile import names
 from imagesmith.profile.addons import Around
 from imagesmith.profile.cluster import load_cluster, settings_of
 from imagesmith.profile.load import Catalogue, load_catalogue, load_profile
+from imagesmith.profile.power import load_drivers
 from imagesmith.profile.recipe import load_recipes
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.profile.settings import with_overrides
@@ -129,8 +130,15 @@ def load_inventory(path: Path | None) -> Cluster | None:
             return None
         path = DEFAULT_INVENTORY
     text = _text(path)
-    around = Around(lambda: recipes_near(path.parent), lambda written: _beside(path.parent, written))
+    around = Around(lambda: recipes_near(path.parent), lambda written: _beside(path.parent, written), ups_drivers)
     return load_cluster(text, str(path), catalogue_near(path.parent).profiles, around)
+
+
+@functools.lru_cache(maxsize=1)
+def ups_drivers() -> Mapping[str, UpsDriver]:
+    """The drivers of UPSes that are known. Raises DocumentInvalid."""
+    path = resources.folder("profiles") / "cluster" / "ups-drivers.yaml"
+    return load_drivers(_text(path), str(path))
 
 
 def recipes_near(folder: Path | None) -> Mapping[str, Recipe]:
