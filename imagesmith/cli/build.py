@@ -33,7 +33,7 @@ from imagesmith.workflow.resolving import resolve
 from imagesmith.workflow.sealed import require_vault, vault_of
 from imagesmith.workflow.secrets import open_secrets
 from imagesmith.workflow.target import TargetChoice, Wanted, all_wanted, wanted
-from imagesmith.workflow.vault import Opening, draw_missing, names_for, record_founder
+from imagesmith.workflow.vault import Opening, draw_missing, names_for, record_founder, sign_due
 
 _OUTPUT = Path("out")
 
@@ -120,9 +120,11 @@ def build_command(
         require_vault(one.cluster, vault_of(choice))
     options = BuildOptions(output, compress, source_date_epoch())
     listener, images = listener_for(ctx), list[Image]()
+    opening = Opening(passphrase_asker(as_json), vault_key, listener)
+    _sign_due(choice, targets, opening)
     plans = _plans(choice, targets, options.epoch)
     # Of all of them, before the first base is fetched for hours.
-    open_secret = open_secrets(plans, listener, Opening(passphrase_asker(as_json), vault_key, listener))
+    open_secret = open_secrets(plans, listener, opening)
     _name_founder(choice, targets)
     if vault_of(choice) and _plans(choice, targets, options.epoch) != plans:
         # One half of a key would be of before, the other of after.
@@ -148,6 +150,12 @@ def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> lis
     if vault:
         draw_missing(vault, names_for(nodes, targets[0].cluster))
     return [plan(one, lock_file(choice), epoch=epoch, vault=vault) for one in targets]
+
+
+def _sign_due(choice: TargetChoice, targets: tuple[Wanted, ...], opening: Opening) -> None:
+    """Certificates of nodes that are not there, or soon at their end; the vault is opened for these alone."""
+    if vault := vault_of(choice):
+        sign_due(vault, names_for([one.node.name for one in targets], targets[0].cluster), opening)
 
 
 def _name_founder(choice: TargetChoice, targets: tuple[Wanted, ...]) -> None:

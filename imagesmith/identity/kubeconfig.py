@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from imagesmith.identity import certificates
 from imagesmith.identity.authorities import Authority
 from imagesmith.identity.certificates import Drawn
+from imagesmith.model import DRAIN_USER
 from imagesmith.secret import Secret
 
 ADMIN_LIFETIME = timedelta(days=7)
 """Long enough to flash the cards, switch the rack on and see it through its first days; short enough that a file which
 was left on a laptop is soon worth nothing, since it can't be revoked. A new one is one command away."""
 ADMIN, ADMIN_GROUP = "system:admin", "system:masters"
-DRAIN_PREFIX = "imagesmith:drain:"
 
 _TEMPLATE = """\
 apiVersion: v1
@@ -72,7 +72,7 @@ def drain(client_ca: Authority, drawn: ClientKey, node: str, lifetime: timedelta
 
     Raises UsageError where it would outlive client-ca, or where the node's name makes more than 64 characters.
     """
-    return _client(client_ca, drawn, DRAIN_PREFIX + node, (), lifetime)
+    return _client(client_ca, drawn, DRAIN_USER + node, (), lifetime)
 
 
 def kubeconfig(client: ClientFiles, server_ca: bytes, server: str, cluster: str) -> Secret:

@@ -26,11 +26,12 @@ from imagesmith.identity.authorities import SERVICE_KEY_BITS
 from imagesmith.identity.ssh import HostKey, Kind, read_openssh
 from imagesmith.secret import Secret
 from imagesmith.vault import proofs, sealing
-from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS
+from imagesmith.vault.names import CA, CERTIFICATE, SERVICE_KEY, TOKENS, is_signed
 
 _HOST_KEY = re.compile(r"nodes/([^/]+)/host-key\.(ed25519|ecdsa)")
 _ADDON_PASSWORD = re.compile(r"addons/[a-z0-9-]+/[a-z0-9-]+")
 _NODE_PASSWORD = re.compile(r"nodes/[^/]+/node-password")
+_UPS_PASSWORD = re.compile(r"cluster/ups-(primary|secondary)-password")
 _ZEROTIER = re.compile(r"nodes/[^/]+/zerotier-identity")
 _BACKUP_KEY = re.compile(r"nodes/([^/]+)/backup-key")
 _BACKUP_IDENTITY = re.compile(r"nodes/[^/]+/backup-identity")
@@ -58,7 +59,7 @@ def draw(name: str) -> Drawn:
     if host := _HOST_KEY.fullmatch(name):
         key = Ed25519PrivateKey.generate() if host[2] == Kind.ED25519 else ec.generate_private_key(ec.SECP256R1())
         return _host_key(HostKey(key, f"root@{host[1]}"))
-    if _NODE_PASSWORD.fullmatch(name) or name in TOKENS:
+    if _NODE_PASSWORD.fullmatch(name) or _UPS_PASSWORD.fullmatch(name) or name in TOKENS:
         return Drawn("password", tokens.password(secrets.token_bytes(tokens.PASSWORD_BYTES)))
     if _ZEROTIER.fullmatch(name):
         return _identity(*proofs.found(1)[0])
@@ -87,6 +88,8 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
             "an authority's key is nothing without its certificate, nor one of them without the others",
             hint=f"imagesmith vault import {CA} FOLDER takes all of them, as a server has them in its folder tls",
         )
+    if is_signed(name):
+        raise UsageError("it is signed by the vault's own client authority", hint="imagesmith build makes what is due")
     if name == SERVICE_KEY:
         return service_key(content, where)
     if _NODE_PASSWORD.fullmatch(name) or _ADDON_PASSWORD.fullmatch(name) or name in TOKENS:
@@ -97,6 +100,8 @@ def taken(name: str, content: Secret, where: str) -> Drawn:
         return _backup_key(HostKey(read_openssh(content, where).key, f"imagesmith-backup@{backup[1]}"))
     if _BACKUP_IDENTITY.fullmatch(name):
         return _age_identity(sealing.identity_in(content, where))
+    if _UPS_PASSWORD.fullmatch(name):
+        return _ups_password(content, where)
     return Drawn("imported", content)
 
 
@@ -118,7 +123,7 @@ def belongs(kind: str, content: Secret, public: str, where: str) -> bool:
         return str(zerotier.read_secret(content, where)) == public
     if kind == "age-identity":
         return sealing.recipient_of(content) == public
-    if kind not in ("ca-key", "signing-key"):
+    if kind not in ("ca-key", "signing-key", "client-key"):
         return True
     told = public
     if CERTIFICATE in public:
@@ -139,6 +144,13 @@ def _password(content: Secret, where: str) -> Drawn:
         what = "a password here is 16 to 256 printable ASCII characters on one line, with no colon or space"
         raise ContentMalformed(what, where=where)
     return Drawn("password", line)
+
+
+def _ups_password(content: Secret, where: str) -> Drawn:
+    drawn = _password(content, where)
+    if not re.fullmatch(rb"[0-9A-Za-z._-]+", drawn.content.reveal()):
+        raise ContentMalformed("NUT's files hold it without quotes: letters, digits, . _ and - alone", where=where)
+    return drawn
 
 
 def _host_key(key: HostKey) -> Drawn:

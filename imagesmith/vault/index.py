@@ -32,7 +32,7 @@ class Entry:
     """One secret, as far as everybody may know it."""
 
     kind: str
-    """`ssh-host-key`, `password`, `ca-key`, `signing-key`, `zerotier-identity`, or `imported`."""
+    """`ssh-host-key`, `password`, `ca-key`, `signing-key`, `client-key`, `zerotier-identity`, or `imported`."""
     made: str
     """UTC, as 2026-11-23T11:44:00Z."""
     file: str

@@ -52,6 +52,11 @@ def node_password_name(node: str) -> str:
     return f"nodes/{node}/node-password"
 
 
+def is_signed(name: str) -> bool:
+    """Whether it is a certificate of the client authority's, which has to be opened to make it."""
+    return name.startswith("nodes/") and name.endswith("/drain-certificate")
+
+
 def of_node(node: str) -> tuple[str, ...]:
     """The names of all that one node has in a vault."""
     return (*(host_key_name(node, kind) for kind in KINDS), node_password_name(node))

@@ -12,12 +12,13 @@ from imagesmith.errors import UsageError
 from imagesmith.identity.authorities import Ca
 from imagesmith.planning.rotating import can_be_applied
 from imagesmith.profile.schema import did_you_mean
-from imagesmith.vault import authorities, store
-from imagesmith.vault.draw import draw
+from imagesmith.vault import authorities, signed, store
+from imagesmith.vault.draw import Drawn, draw
 from imagesmith.vault.index import Index, read_index
 from imagesmith.vault.names import (
     AGENT_TOKEN,
     CA,
+    CLIENT_CA,
     FOUNDED,
     FOUNDER,
     LEAVES,
@@ -27,6 +28,7 @@ from imagesmith.vault.names import (
     SERVER_TOKEN,
     SERVICE_KEY,
     UPPER,
+    is_signed,
 )
 from imagesmith.workflow.vault import Opening, no_more
 
@@ -57,7 +59,7 @@ def rotate(
     if name in LEAVES.values():
         _one_authority(folder, name, opening, facts)
         return (name,)
-    drawn = draw(name)
+    drawn = _signed_anew(folder, name, opening) if is_signed(name) else draw(name)
     with store.changing(folder) as change:
         change.keep_old(name)
         change.put(name, drawn)
@@ -73,6 +75,12 @@ def refuse_unknown(folder: Path, name: str) -> None:
             f"the vault has no {name[:80]}{did_you_mean(name, [*kept, CA])}", where=str(folder),
             hint="imagesmith vault list shows what it has",
         )  # fmt: skip
+
+
+def _signed_anew(folder: Path, name: str, opening: Opening) -> Drawn:
+    opened = opening.vault(folder)
+    client = signed.client_authority(opened.index.secrets[CLIENT_CA].public, opened.open(CLIENT_CA))
+    return signed.signed(name, client)
 
 
 def refuse_begun(folder: Path, name: str) -> None:
@@ -110,6 +118,8 @@ def what_follows(name: str) -> str:
             "the old one to be restored (docs/backup.md); the NAS must take a new backup-key: imagesmith backup "
             "authorized-keys"
         )
+    if is_signed(name):
+        return f"{node} goes on with the old one, which stays good until it ends: build and flash the node anew"
     if node:
         return (
             "the server knows the node by the old password: build and flash the node anew, and before it joins: "

@@ -19,18 +19,20 @@ from imagesmith.errors import UsageError, VaultLocked
 from imagesmith.events import Listener, Warned, unheard
 from imagesmith.model import Cluster
 from imagesmith.secret import Secret
-from imagesmith.vault import authorities, founding, sealing, store
+from imagesmith.vault import authorities, founding, sealing, signed, store
 from imagesmith.vault import backup as packing
 from imagesmith.vault.draw import draw_all
 from imagesmith.vault.files import write_new
 from imagesmith.vault.index import LockKind, is_time, read_index
 from imagesmith.vault.names import (
     CA_HASH,
+    CLIENT_CA,
     FOUNDED,
     FOUNDER,
     FOUNDING_OF,
     ROTATING,
     is_authority,
+    is_signed,
     missing,
     of_cluster,
     of_node,
@@ -137,17 +139,47 @@ def new_key(opening: Opening, kind: LockKind, what: str) -> Key:
 
 
 def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Draw what of these names is not in the vault; what was drawn. Needs no passphrase."""
+    """Draw what of these names is not in the vault; what was drawn. Needs no passphrase.
+
+    What the client authority signs is made with it, where that is drawn now; else by `sign_due`.
+    """
     wanted = tuple(names)
-    if not missing(read_index(folder).secrets, wanted):
+    plain = tuple(name for name in wanted if not is_signed(name))
+    if not missing(read_index(folder).secrets, plain):
         return ()
     with store.changing(folder) as change:
-        lacking = missing(change.index.secrets, wanted)
+        lacking = missing(change.index.secrets, plain)
         for name, drawn in draw_all(name for name in lacking if not is_authority(name)).items():
             change.put(name, drawn)
         if any(is_authority(name) for name in lacking):
-            authorities.put_all(change, authorities.drawn(authorities.begins()))
+            made = authorities.drawn(authorities.begins())
+            authorities.put_all(change, made)
+            lacking += _sign(change, wanted, made[CLIENT_CA].content)
     return lacking
+
+
+def sign_due(folder: Path, names: Iterable[str], opening: Opening) -> tuple[str, ...]:
+    """Make what of these names the client authority signs and is not there, or soon at its end; what was made.
+
+    The vault is opened for it. Raises VaultLocked, and UsageError where it was changed meanwhile.
+    """
+    wanted = tuple(name for name in names if is_signed(name))
+    if not wanted or not signed.due(read_index(folder).secrets, wanted):
+        return ()
+    opened = opening.vault(folder)
+    key = opened.open(CLIENT_CA)
+    with store.changing(folder) as change:
+        if change.index.secrets[CLIENT_CA] != opened.index.secrets[CLIENT_CA]:
+            raise UsageError("the vault was changed while it was being opened", where=str(folder), hint="run it again")
+        return _sign(change, wanted, key)
+
+
+def _sign(change: store.Change, names: Iterable[str], key: Secret) -> tuple[str, ...]:
+    client = signed.client_authority(change.index.secrets[CLIENT_CA].public, key)
+    due = signed.due(change.index.secrets, names)
+    for name in due:
+        change.put(name, signed.signed(name, client))
+    return due
 
 
 def names_for(nodes: Iterable[str], cluster: Cluster | None) -> tuple[str, ...]:
