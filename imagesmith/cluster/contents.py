@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from imagesmith.cluster import access, backup, clock, firewall, hamachi, k3s, upkeep, vip, zerotier
+from imagesmith.cluster import access, backup, clock, firewall, hamachi, k3s, power, upkeep, vip, zerotier
 from imagesmith.cluster.addons import manifests as addons
 from imagesmith.model import Cluster, Edit, Materials, Node, Part, Profile, Promise
 
@@ -33,6 +33,7 @@ _SHARES: tuple[Share, ...] = (
     backup,
     zerotier,
     hamachi,
+    power,
     addons,
 )
 
@@ -43,7 +44,7 @@ class Keeper(Protocol):
     def secrets(self, cluster: Cluster) -> tuple[str, ...]: ...
 
 
-_KEEPERS: tuple[Keeper, ...] = (backup, zerotier, addons)
+_KEEPERS: tuple[Keeper, ...] = (backup, zerotier, power, addons)
 
 
 def secrets(cluster: Cluster) -> tuple[str, ...]:

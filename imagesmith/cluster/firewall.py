@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Literal
 
-from imagesmith.cluster import access, clock, neighbours, zerotier
+from imagesmith.cluster import access, clock, neighbours, nut, zerotier
 from imagesmith.formats.zerotier import interface
 from imagesmith.model import Edit, Materials, Part, Profile, Promise, PutFile
 
@@ -44,6 +44,7 @@ def openings(part: Part) -> tuple[Opening, ...]:
         *(_ETCD if server and _has_etcd(part) else ()),
         *((Opening("udp", str(zerotier.PORT), "anyone", "ZeroTier"),) if zerotier.network_of(part) else ()),
         *((Opening("udp", str(clock.PORT), "nodes", "the time"),) if clock.serves(part) else ()),
+        *(_UPS if _has_ups(part) else ()),
         *_asked_for(part.cluster.network.open, "nodes"),
         *_asked_for(part.cluster.network.open_to_all, "anyone"),
     )
@@ -61,6 +62,8 @@ _EVERY_NODE = (
     Opening("udp", "51820-51821", "nodes", "the pods' network, by WireGuard"),
 )
 _ETCD = (Opening("tcp", "2379-2380", "servers", "etcd"),)
+
+_UPS = (Opening("tcp", str(nut.PORT), "nodes", "how the UPS is"),)
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:
@@ -125,6 +128,10 @@ def _asked_for(written: Iterable[str], source: Source) -> Iterator[Opening]:
 
 def _has_etcd(part: Part) -> bool:
     return part.cluster.k3s is not None and part.cluster.k3s.datastore == "etcd"
+
+
+def _has_ups(part: Part) -> bool:
+    return part.cluster.power is not None and nut.is_primary(part, part.cluster.power)
 
 
 def _ports(opened: Iterable[Opening], source: Source) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def node(tmp_path: Path) -> NodeFolder:
         folder.mkdir()
     shutil.copytree(FIRSTBOOT, library)
     # On a node the scripts of a cluster lie beside the others.
-    for script in (*(library / "cluster").iterdir(), *(library / "backup").iterdir(), *(library / "vpn").iterdir()):
+    for script in (one for name in ("cluster", "backup", "vpn", "power") for one in (library / name).iterdir()):
         script.rename(library / ("steps" if script.name[0].isdecimal() else "") / script.name)
     environment = {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -16,6 +16,7 @@ FIRSTBOOT = Path(__file__).parents[2] / "firstboot"
 CLUSTER = FIRSTBOOT / "cluster"
 BACKUP = FIRSTBOOT / "backup"
 VPN = FIRSTBOOT / "vpn"
+POWER = FIRSTBOOT / "power"
 PROGRAMS = [
     *(FIRSTBOOT / "run", FIRSTBOOT / "report"),
     *sorted((FIRSTBOOT / "steps").iterdir()),
@@ -23,9 +24,10 @@ PROGRAMS = [
     *(path for path in sorted(CLUSTER.iterdir()) if not path.suffix and path.name != "node-status"),
     *(path for path in sorted(BACKUP.iterdir()) if not path.suffix),
     *(path for path in sorted(VPN.iterdir()) if not path.suffix),
+    *(path for path in sorted(POWER.iterdir()) if not path.suffix),
 ]
 SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status", BACKUP / "backup-lib.sh"]
-UNITS = [*FIRSTBOOT.glob("*.service"), *CLUSTER.glob("*.service"), *BACKUP.glob("*.service"), *VPN.glob("*.service")]
+UNITS = [path for folder in (FIRSTBOOT, CLUSTER, BACKUP, VPN, POWER) for path in folder.glob("*.service")]
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
