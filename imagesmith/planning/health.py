@@ -16,6 +16,7 @@ from typing import Any
 from imagesmith.errors import ContentMalformed
 from imagesmith.identity import certificates
 from imagesmith.planning.backing import judged
+from imagesmith.planning.ups_health import DRAIN_CERTIFICATE, wrong_ups
 
 SOON = timedelta(days=30)
 """A certificate that ends within this is told of. k3s renews its own at a start, 90 days and more before they end."""
@@ -137,9 +138,13 @@ def _wrong(state: State, now: datetime, asked_cluster: bool) -> Iterable[str]:
     for name, end in facts.certificates.items():
         if end - now < SOON:
             told = "has ended" if end <= now else "ends"
-            yield f"the certificate {name} {told} on {end:%Y-%m-%d}: restart {facts.get('unit')}, which renews its own"
+            renewed = f"restart {facts.get('unit')}, which renews its own"
+            if name.endswith(DRAIN_CERTIFICATE):
+                renewed = "build the node's image anew, or it no longer drains itself"
+            yield f"the certificate {name} {told} on {end:%Y-%m-%d}: {renewed}"
     for name in facts.unreadable:
         yield f"the certificate {name} can't be read: openssl x509 -in /var/lib/rancher/k3s/{name} says more"
+    yield from wrong_ups(facts.get)
     if state.duty:
         yield from _wrong_k3s(state, facts, asked_cluster)
 

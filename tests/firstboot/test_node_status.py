@@ -108,3 +108,21 @@ def test_a_gate_that_let_k3s_go_waits_for_nothing(node: NodeFolder) -> None:
     subprocess.run([node.library / "k3s-gate"], env=node.environment, timeout=60, check=True, capture_output=True)
     facts = told(node)
     assert (facts.gate, facts.get("duty"), facts.get("cluster")) == ("", "server", "rack")
+
+
+def test_a_ups_is_told_as_the_node_hears_it(node: NodeFolder) -> None:
+    node.write("etc/imagesmith/power.conf", "UPS='ups@10.0.0.1'\nUPS_NAME='ups'\n")
+    node.stand_in("upsc", "printf 'battery.charge: 74\\nbattery.runtime: 720\\nups.status: OB DISCHRG\\n'")
+    facts = told(node)
+    assert [facts.get(f"ups.{key}") for key in ("name", "status", "charge", "runtime")] == [
+        "ups@10.0.0.1",
+        "OB DISCHRG",
+        "74",
+        "720",
+    ]
+
+
+def test_a_ups_that_is_not_heard_is_told_with_the_reason(node: NodeFolder) -> None:
+    node.write("etc/imagesmith/power.conf", "UPS='ups@10.0.0.1'\n")
+    node.stand_in("upsc", "echo 'Init SSL without certificate database' >&2; echo 'Error: Data stale' >&2; exit 1")
+    assert told(node).get("ups.error") == "Data stale"

@@ -65,10 +65,12 @@ def plug_in(rack: Rack) -> None:
     rack.asked(SERVER, "sed", "-i", f"1i driverpath = {DRIVERS}", "/etc/nut/ups.conf")
     say(rack, "OL", 100)
     rack.asked(SERVER, "systemctl", "restart", "nut-driver@ups.service", within_s=120)
+    wait_for_mains(rack)
+
+
+def wait_for_mains(rack: Rack) -> None:
     for node in NODES:
-        rack.wait_until(
-            f"the UPS on {node}", PATIENCE_S, lambda node=node: "" if "OL" in status(rack, node) else "no OL"
-        )
+        rack.wait_until(f"the UPS on {node}", PATIENCE_S, lambda node=node: "" if "OL" in status(rack, node) else "-")
 
 
 def say(rack: Rack, told: str, charge: int) -> None:
