@@ -97,6 +97,11 @@ def cautions(part: Part, board: Board) -> tuple[str, ...]:
             "the VIP's own image, kube-vip, is not among those that airgap brings, and no registry has endpoints to "
             "get it from: without internet nobody holds the VIP"
         )
+    if part.duty != "agent" and k3s and k3s.airgap and part.cluster.addons and not mirrored:
+        found.append(
+            "the add-ons' images are not among those that airgap brings, and no registry has endpoints to get them "
+            "from: without internet they wait; imagesmith addons images names them"
+        )
     interfaces = vip_interfaces(part)
     if part.duty != "agent" and part.cluster.network.vip and len(interfaces) > 1:
         found.append(

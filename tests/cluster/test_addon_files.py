@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import yaml
 from cluster.addon_wishes import EVERYTHING, NAS, SMALL, addons_of, read_cluster, sealed
-from cluster.node_parts import MATERIALS, PROFILE
+from cluster.node_parts import BOARD, MATERIALS, PROFILE
 from cluster.sealed_parts import HA, edits, files, part, written
 
 from imagesmith.cluster import contents
 from imagesmith.cluster.addons import manifests
 from imagesmith.cluster.addons.dumps import LIST, hook
 from imagesmith.cluster.addons.metrics import PROGRAM, TIMER
-from imagesmith.cluster.parts import part_of
+from imagesmith.cluster.parts import cautions, part_of
 from imagesmith.cluster.vip import MANIFESTS
-from imagesmith.model import Link, Part, PutFile
+from imagesmith.model import K3s, Link, Part, PutFile
 from imagesmith.secret import SecretText
 
 PASSWORDS = manifests.secrets(read_cluster(EVERYTHING))
@@ -103,3 +103,10 @@ def test_every_node_tells_of_its_ups_and_backup_where_somebody_looks(name: str) 
         made = edits(with_addons(name, wishes))
         assert (PROGRAM in files(made)) is there
         assert any(isinstance(edit, Link) and edit.path == link for edit in made) is there
+
+
+@pytest.mark.parametrize(("k3s", "minded"), [(K3s(airgap=True), True), (K3s(), False)])
+def test_a_rack_without_internet_is_told_that_it_lacks_their_images(k3s: K3s, minded: bool) -> None:
+    made = with_addons("head-1", SMALL)
+    told = cautions(replace(made, cluster=replace(made.cluster, k3s=k3s)), BOARD)
+    assert any("the add-ons' images" in line for line in told) is minded

@@ -17,6 +17,8 @@ CLUSTER = FIRSTBOOT / "cluster"
 BACKUP = FIRSTBOOT / "backup"
 VPN = FIRSTBOOT / "vpn"
 POWER = FIRSTBOOT / "power"
+ADDONS = FIRSTBOOT / "addons"
+IN_CONTAINERS = sorted((FIRSTBOOT.parent / "profiles" / "addons" / "files").rglob("*.sh"))
 PROGRAMS = [
     *(FIRSTBOOT / "run", FIRSTBOOT / "report"),
     *sorted((FIRSTBOOT / "steps").iterdir()),
@@ -25,13 +27,14 @@ PROGRAMS = [
     *(path for path in sorted(BACKUP.iterdir()) if not path.suffix),
     *(path for path in sorted(VPN.iterdir()) if not path.suffix),
     *(path for path in sorted(POWER.iterdir()) if not path.suffix),
+    *(path for path in sorted(ADDONS.iterdir()) if not path.suffix),
 ]
 SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status", BACKUP / "backup-lib.sh"]
-UNITS = [path for folder in (FIRSTBOOT, CLUSTER, BACKUP, VPN, POWER) for path in folder.glob("*.service")]
+UNITS = [path for folder in (FIRSTBOOT, CLUSTER, BACKUP, VPN, POWER, ADDONS) for path in folder.glob("*.service")]
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-@pytest.mark.parametrize("script", [*PROGRAMS, *SOURCED], ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [*PROGRAMS, *SOURCED, *IN_CONTAINERS], ids=lambda path: path.name)
 def test_shellcheck_is_content(script: Path) -> None:
     done = subprocess.run(
         ["shellcheck", "-s", "sh", "-x", "-P", FIRSTBOOT.parent, script], capture_output=True, text=True, check=False
