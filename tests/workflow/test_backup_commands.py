@@ -38,7 +38,9 @@ def scripted(rack: Running, kept: str = NAME, restore: str = "") -> None:
     """Every machine has programs in the place of the node's own, which note what they were asked."""
     for machine in rack.machines.values():
         for program, text in {
-            "backup-node": 'echo "$0 $*" >>"$MACHINE/asked"\n[ ! -e "$MACHINE/fails" ] || { echo no room >&2; exit 1; }\n',
+            "backup-node": """echo "$0 $*" >>"$MACHINE/asked"
+! [ -e "$MACHINE/fails" ] || { echo no room >&2; exit 1; }
+""",
             "backup-restore": f"""echo "$0 $*" >>"$MACHINE/asked"
 case $1 in list) for one in {kept}; do echo "$one 1000"; done ;; *) cat >"$MACHINE/given" ;; esac
 {restore}""",
