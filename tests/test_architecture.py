@@ -22,9 +22,9 @@ LAYERS = {
 }  # fmt: skip
 STRANGERS = {"sources", "image", "output", "flash", "boot", "vault", "remote"}
 KEEPERS = {
-    "click": {"cli"}, "tqdm": {"cli"}, "subprocess": {"tools"}, "requests": {"sources"}, "jinja2": {"planning"},
-    "urllib3": {"sources"}, "filelock": {"sources", "output", "vault"}, "platformdirs": {"sources"},
-    "pyrage": {"vault"}, "Crypto": {"identity"},
+    "click": {"cli"}, "tqdm": {"cli"}, "subprocess": {"tools"}, "requests": {"sources", "remote"},
+    "jinja2": {"planning"}, "urllib3": {"sources"}, "filelock": {"sources", "output", "vault"},
+    "platformdirs": {"sources"}, "pyrage": {"vault"}, "Crypto": {"identity"},
 }  # fmt: skip
 CHANCE_AND_TIME = {"random", "secrets", "time", "tempfile", "socket"}
 FILE_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}

@@ -99,7 +99,7 @@ def group_member(example: list[str]) -> tuple[click.Command, list[str]]:
 def test_every_command_answers_in_json(words: tuple[str, ...], command: click.Command) -> None:
     options = [option for parameter in command.params for option in parameter.opts]
     # A shell's script and the list of a group's commands are no data.
-    groups = (("cache",), ("vault",), ("backup",), ("addons",))
+    groups = (("cache",), ("vault",), ("vpn",), ("backup",), ("addons",))
     expected = words not in ((), *groups, ("backup", "receiver"), ("completion",))
     assert ("--json" in options) == expected
 

@@ -40,6 +40,7 @@ _COMMANDS = {
     "vault": ("vault:vault_group", "Keep keys and passwords, drawn once and sealed."),
     "known-hosts": ("access:known_hosts_command", "Print the nodes' host keys for ~/.ssh/known_hosts."),
     "kubeconfig": ("access:kubeconfig_command", "Write a kubeconfig for the cluster's admin."),
+    "vpn": ("vpn:vpn_group", "Tell who is in the VPN, and let the nodes in."),
     "status": ("cluster:status_command", "Tell how the nodes are, over SSH."),
     "replace": ("cluster:replace_command", "Make room for a node's new card."),
     "add": ("cluster:add_command", "Ready the vault for a node that is new."),

@@ -55,7 +55,7 @@ from imagesmith.model.planned import (
 )
 from imagesmith.model.power import DRAIN_USER, STAGES, Power, Stage, Threshold, Ups, UpsDriver
 from imagesmith.model.shared import ClusterNetwork, K3s, Registry, RegistryLogin, SshAccess, Upkeep
-from imagesmith.model.vpn import Hamachi, Vpn, ZeroTier, ZeroTierApi
+from imagesmith.model.vpn import Hamachi, Membership, Vpn, ZeroTier, ZeroTierApi, ZeroTierNetwork
 from imagesmith.model.wanted import (
     Architecture,
     Board,
@@ -107,6 +107,7 @@ __all__ = [
     "MakeDir",
     "MappedRange",
     "Materials",
+    "Membership",
     "Network",
     "Node",
     "ObtainedBase",
@@ -147,4 +148,5 @@ __all__ = [
     "Wifi",
     "ZeroTier",
     "ZeroTierApi",
+    "ZeroTierNetwork",
 ]

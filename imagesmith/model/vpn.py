@@ -66,3 +66,27 @@ class Hamachi:
 class Vpn:
     zerotier: ZeroTier | None = None
     hamachi: Hamachi | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroTierNetwork:
+    """A network as its controller has it."""
+
+    network: str
+    name: str
+    routes: tuple[str, ...]
+    """The networks that it gives addresses of, as 10.147.17.0/24."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A member of a network: as it should be, or as a controller has it."""
+
+    member: str
+    """Its address in ZeroTier, 10 hex digits."""
+    name: str
+    addresses: tuple[str, ...] = ()
+    """In the network; none = whatever it gets."""
+    let_in: bool = False
+    identity: str = ""
+    """Its public half; empty = the controller has not met it yet."""

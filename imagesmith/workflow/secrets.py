@@ -67,6 +67,15 @@ def open_secrets(
     return open_secret
 
 
+def open_file(ref: SecretRef, listener: Listener = unheard) -> Secret:
+    """A secret that no node is given, out of the file that an inventory names. Raises DocumentInvalid."""
+    try:
+        return _opened(ref, listener)
+    except ValueError as error:
+        at, hint = ref.written, _HINTS[SecretRef]
+        raise DocumentInvalid([Problem(at.file, at.line, at.path, f"{ref.shown}: {error}", hint)]) from None
+
+
 def _parts(plan: BuildPlan) -> Iterator[_Part]:
     for edit in plan.edits:
         if isinstance(edit, PutFile) and isinstance(edit.content, SecretRef):
