@@ -30,6 +30,7 @@ from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.model import Architecture
 from imagesmith.planning.health import State
 from imagesmith.planning.receipt import columns
+from imagesmith.planning.vpn_health import vpn_word
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.doing import Agree
@@ -86,8 +87,14 @@ def status_command(names: tuple[str, ...], of: Rack, as_json: bool) -> None:
     if as_json:
         answer(_plain(found))
     else:
-        rows = [("NODE", "DUTY", "ANSWERS", "WAITS FOR", "K3S", "VERSION", "READY", "CERTIFICATES", "CLOCK")]
-        for line in columns([*rows, *(_row(state, now) for state in found.states)]):
+        rows: list[tuple[str, ...]] = [
+            ("NODE", "DUTY", "ANSWERS", "WAITS FOR", "K3S", "VERSION", "READY", "CERTIFICATES", "CLOCK")
+        ]
+        rows += [_row(state, now) for state in found.states]
+        vpns = ["VPN", *(vpn_word(state.facts.told) if state.facts else "" for state in found.states)]
+        if any(vpns[1:]):
+            rows = [(*row, vpn or "-") for row, vpn in zip(rows, vpns, strict=True)]
+        for line in columns(rows):
             click.echo(line.rstrip())
     if found.wrong:
         many = "1 thing is wrong" if len(found.wrong) == 1 else f"{len(found.wrong)} things are wrong"

@@ -17,6 +17,7 @@ from imagesmith.errors import ContentMalformed
 from imagesmith.identity import certificates
 from imagesmith.planning.backing import judged
 from imagesmith.planning.ups_health import DRAIN_CERTIFICATE, wrong_ups
+from imagesmith.planning.vpn_health import vpn_wrong
 
 SOON = timedelta(days=30)
 """A certificate that ends within this is told of. k3s renews its own at a start, 90 days and more before they end."""
@@ -135,6 +136,7 @@ def _wrong(state: State, now: datetime, asked_cluster: bool) -> Iterable[str]:
         yield "its clock is not synchronised"
     yield from _full(facts)
     yield from judged(facts.told, now)
+    yield from vpn_wrong(facts.told)
     for name, end in facts.certificates.items():
         if end - now < SOON:
             told = "has ended" if end <= now else "ends"
