@@ -16,9 +16,8 @@ _STATES = {
 
 def vpn_wrong(told: Mapping[str, str]) -> Iterator[str]:
     """All that is wrong with a node's VPNs, from the facts of node-status."""
-    if "vpn.zerotier.network" in told:
-        if wrong := _zerotier(told):
-            yield f"ZeroTier: {wrong}"
+    if "vpn.zerotier.network" in told and (wrong := _zerotier(told)):
+        yield f"ZeroTier: {wrong}"
     if "vpn.hamachi.state" in told:
         if told["vpn.hamachi.state"] != "logged in":
             yield f"Hamachi: {told['vpn.hamachi.state'] or 'it does not run: systemctl status logmein-hamachi'}"
