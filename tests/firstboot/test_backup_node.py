@@ -94,7 +94,8 @@ def test_a_statement_is_signed_by_the_node(node: NodeFolder, place: Nas, tmp_pat
 
 def test_what_can_be_made_anew_is_left_out(node: NodeFolder, place: Nas) -> None:
     out = ["tmp/x", "var/lib/rancher/k3s/agent/containerd/big", "var/lib/kubelet/pods/1/x", "srv/scratch/x",
-           "var/lib/rancher/k3s/server/db/state.db-wal", "var/swapfile"]  # fmt: skip
+           "var/lib/rancher/k3s/server/db/state.db-wal", "var/swapfile",
+           "var/lib/imagesmith/backup/before/x", "var/lib/imagesmith/backup/restored/x"]  # fmt: skip
     for path in (*out, "srv/kept", "var/lib/rancher/k3s/server/token", "var/lib/rancher/k3s/storage/pvc-1/x"):
         node.write(path, "x")
     node.write("etc/imagesmith/backup.exclude", "/srv/scratch\n")
