@@ -14,7 +14,7 @@ from imagesmith.model import Cluster, Sealed
 from imagesmith.model.addons import Addons, Recipe
 from imagesmith.profile.addons import Around
 from imagesmith.profile.cluster import load_cluster
-from imagesmith.secret import Secret, SecretRef
+from imagesmith.secret import Secret, SecretRef, SecretText
 from imagesmith.workflow.target import recipes_near
 
 BASE = """\
@@ -88,9 +88,13 @@ def all_objects(wishes: str) -> list[Object]:
 def texts_of(wishes: str, files: Mapping[str, bytes] | None = None) -> dict[str, str]:
     """Every manifest as a server has it, by its file's name; a password is its own name, turned around."""
     return {
-        name: revealed(text, lambda ref: Secret(secret_of(ref.name).encode())).reveal().decode()
-        for name, text in manifests(addons_of(wishes, files), {}).items()
+        name: revealed(as_text(made), lambda ref: Secret(secret_of(ref.name).encode())).reveal().decode()
+        for name, made in manifests(addons_of(wishes, files), {}).items()
     }
+
+
+def as_text(made: bytes | SecretText) -> SecretText:
+    return SecretText((made,)) if isinstance(made, bytes) else made
 
 
 def secret_of(name: str) -> str:

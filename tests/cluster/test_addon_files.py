@@ -53,6 +53,7 @@ def test_they_hold_passwords_so_they_are_roots_alone() -> None:
     assert {edit.mode for edit in found.values()} == {0o600}
     text = found[f"{MANIFESTS}/imagesmith-addon-mysql.yaml"]
     assert isinstance(text.content, SecretText)
+    assert isinstance(found[f"{MANIFESTS}/imagesmith-addon-headlamp.yaml"].content, bytes)
     told = written(text, {f"vault:{name}": f"the {name}".encode() for name in PASSWORDS})
     (secret,) = (one for one in yaml.safe_load_all(told) if one["kind"] == "Secret")
     assert secret["stringData"] == {"root": "the addons/mysql/root"}
@@ -93,7 +94,7 @@ def test_a_server_without_databases_has_no_hook() -> None:
 def test_a_manifest_of_ones_own_is_put_there_as_it_is() -> None:
     own = b"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     addons = addons_of("manifests: [apps/shop.yaml]\n", {"apps/shop.yaml": own})
-    assert manifests.manifests(addons, {}) == {"imagesmith-own-shop.yaml": SecretText((own,))}
+    assert manifests.manifests(addons, {}) == {"imagesmith-own-shop.yaml": own}
 
 
 @pytest.mark.parametrize("name", ["head-1", "arm-1"])

@@ -51,12 +51,13 @@ def golden_manifests() -> dict[str, str]:
     """File name to content, of all that a server of addons/cluster.yaml has k3s apply."""
     cluster = load_inventory(FOLDER / "addons" / "cluster.yaml")
     assert cluster and cluster.addons
-    return {
-        name: b"".join(
-            part if isinstance(part, bytes) else f"<{named_by(part).name}>".encode() for part in text.parts
-        ).decode()
-        for name, text in manifests(cluster.addons, {}).items()
-    }
+    found = {}
+    for name, made in manifests(cluster.addons, {}).items():
+        parts = (made,) if isinstance(made, bytes) else made.parts
+        found[name] = "".join(
+            part.decode() if isinstance(part, bytes) else f"<{named_by(part).name}>" for part in parts
+        )
+    return found
 
 
 def _golden(profile: str, base: str, materials: Materials) -> str:

@@ -60,12 +60,11 @@ def secrets(cluster: Cluster) -> tuple[str, ...]:
     return tuple(password_name(addon.name, purpose) for addon in wanted for purpose in addon.recipe.purposes)
 
 
-def manifests(addons: Addons, sealed: Mapping[str, Sealed]) -> dict[str, SecretText]:
-    """By the file's name, in the order in which they are best applied."""
+def manifests(addons: Addons, sealed: Mapping[str, Sealed]) -> dict[str, bytes | SecretText]:
+    """By the file's name, in the order in which they are best applied; as plain text where no secret is in one."""
     by_file = objects_of(addons, sealed)
-    found = {name: yaml_text(made) for name, made in by_file.items()}
-    found |= {f"{OWN}{one.name}.yaml": SecretText((one.content,)) for one in addons.manifests}
-    return found
+    found = {name: _plain(yaml_text(made)) for name, made in by_file.items()}
+    return found | {f"{OWN}{one.name}.yaml": one.content for one in addons.manifests}
 
 
 def objects_of(addons: Addons, sealed: Mapping[str, Sealed] | None = None) -> dict[str, list[Object]]:
@@ -81,6 +80,11 @@ def objects_of(addons: Addons, sealed: Mapping[str, Sealed] | None = None) -> di
     found |= {f"{ADDON}{addon.name}.yaml": addon_objects(addon, reference) for addon in addons.wanted}
     found |= {f"{CHART}{chart.name}.yaml": [_chart(chart)] for chart in addons.charts}
     return found
+
+
+def _plain(text: SecretText) -> bytes | SecretText:
+    known = [part for part in text.parts if isinstance(part, bytes)]
+    return b"".join(known) if len(known) == len(text.parts) else text
 
 
 def _chart(chart: Chart) -> Object:
