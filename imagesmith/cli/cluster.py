@@ -30,6 +30,7 @@ from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.model import Architecture
 from imagesmith.planning.health import State
 from imagesmith.planning.receipt import columns
+from imagesmith.planning.ups_health import ups_word
 from imagesmith.planning.vpn_health import vpn_word
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.bases import Bases
@@ -91,9 +92,11 @@ def status_command(names: tuple[str, ...], of: Rack, as_json: bool) -> None:
             ("NODE", "DUTY", "ANSWERS", "WAITS FOR", "K3S", "VERSION", "READY", "CERTIFICATES", "CLOCK")
         ]
         rows += [_row(state, now) for state in found.states]
-        vpns = ["VPN", *(vpn_word(state.facts.told) if state.facts else "" for state in found.states)]
-        if any(vpns[1:]):
-            rows = [(*row, vpn or "-") for row, vpn in zip(rows, vpns, strict=True)]
+        # Only where a node has it.
+        for head, word in (("VPN", vpn_word), ("UPS", ups_word)):
+            words = [head, *(word(state.facts.told) if state.facts else "" for state in found.states)]
+            if any(words[1:]):
+                rows = [(*row, one or "-") for row, one in zip(rows, words, strict=True)]
         for line in columns(rows):
             click.echo(line.rstrip())
     if found.wrong:

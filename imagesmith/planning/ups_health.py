@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from imagesmith.units import show_duration
 
@@ -30,6 +30,14 @@ def wrong_ups(told: Callable[[str], str]) -> Iterable[str]:
         yield "the UPS's battery is to be replaced"
     if "OVER" in status:
         yield "the UPS bears more than it can"
+
+
+def ups_word(told: Mapping[str, str]) -> str:
+    """The UPS in a word or two, as `OL CHRG 80%`; `?` where it is not heard, empty where there is none."""
+    if "ups.name" not in told:
+        return ""
+    charge = told.get("ups.charge", "")
+    return f"{told.get('ups.status') or '?'}{f' {charge[:8]}%' if charge else ''}"
 
 
 def _silence(error: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagesmith.planning.ups_health import wrong_ups
+from imagesmith.planning.ups_health import ups_word, wrong_ups
 
 
 def wrong(**told: str) -> list[str]:
@@ -56,3 +56,15 @@ def test_a_word_of_the_ups_is_told_in_words(word: str, said: str) -> None:
 
 def test_a_ups_that_is_off_is_told_as_it_says() -> None:
     assert wrong(name="ups@h", status="OFF") == ["its UPS is neither on mains nor on battery: OFF"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({}, ""),
+        ({"ups.name": "ups@h"}, "?"),
+        ({"ups.name": "ups@h", "ups.status": "OL CHRG", "ups.charge": "80"}, "OL CHRG 80%"),
+    ],
+)
+def test_a_line_of_status_has_it_in_short(told: dict[str, str], said: str) -> None:
+    assert ups_word(told) == said
