@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from imagesmith.cluster import access, contents
+from imagesmith.cluster import access, contents, zerotier
 from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.model import Cluster, Node, Sealed, SealedCluster, SealedHostKey
 from imagesmith.secret import VAULT, SecretRef, Written
@@ -114,9 +114,16 @@ def known_hosts(cluster: Cluster, vault: Path) -> dict[str, tuple[str, ...]]:
     """The lines for ~/.ssh/known_hosts of every node, by its name: one a key, with all names, addresses and ports."""
     ports = access.ports(cluster.ssh)
     return {
-        node.name: tuple(known_line(names_of(node), ports, key.public) for key in host_keys_of(vault, node.name))
+        node.name: tuple(
+            known_line(_called(node, cluster), ports, key.public) for key in host_keys_of(vault, node.name)
+        )
         for node in cluster.nodes
     }
+
+
+def _called(node: Node, cluster: Cluster) -> tuple[str, ...]:
+    """All that a node is reached by: in a VPN too."""
+    return tuple(name for name in (*names_of(node), zerotier.address_of(node, cluster)) if name)
 
 
 def names_of(node: Node) -> tuple[str, ...]:

@@ -17,6 +17,9 @@ from imagesmith.model import Cluster, Vpn, ZeroTier, ZeroTierApi
 from imagesmith.secret import Secret, SecretRef, Written
 from imagesmith.vault import sealing, store
 from imagesmith.vault.draw import taken
+from imagesmith.vault.names import of_node
+from imagesmith.workflow.sealed import known_hosts
+from imagesmith.workflow.vault import draw_missing
 from imagesmith.workflow.vpn import LetIn, authorise, members
 
 NETWORK = "8056c2e21c000001"
@@ -180,3 +183,9 @@ def test_without_an_api_a_person_gets_the_list_and_nobody_is_asked(fake: Fake, v
 def test_an_inventory_without_a_network_is_told_what_to_add(vault: Path) -> None:
     with pytest.raises(UsageError, match="has no ZeroTier network"):
         members(RACK, vault)
+
+
+def test_a_member_is_known_to_ssh_by_its_address_there_too(fake: Fake, vault: Path) -> None:
+    draw_missing(vault, of_node("head"))
+    (line, *_) = known_hosts(rack(fake, vault), vault)["head"]
+    assert "10.147.17.10" in line.split()[0].split(",")

@@ -15,6 +15,7 @@ from imagesmith.secret import Secret
 from imagesmith.vault import sealing, store
 from imagesmith.vault.draw import taken
 from imagesmith.vault.index import read_index
+from imagesmith.workflow.target import load_inventory
 from imagesmith.workflow.vault import draw_missing
 
 KEY = sealing.new_identity()
@@ -61,3 +62,13 @@ def test_one_that_other_nodes_would_not_believe_is_refused() -> None:
     """The published bad identity: another address than its key has."""
     with pytest.raises(ContentMalformed, match="not the one that its key proves"):
         taken(secret_name("node-1"), Secret(GOOD.replace("8e4d", "9e4d", 1).encode()), "identity.secret")
+
+
+def test_the_example_rack_becomes_members_once_its_lines_are_uncommented(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "examples/rack.yaml").read_text()
+    vpn = text.replace("# vpn:\n#   zerotier:", "vpn:\n  zerotier:")
+    assert vpn != text
+    (tmp_path / "rack.yaml").write_text(vpn)
+    cluster = load_inventory(tmp_path / "rack.yaml")
+    assert cluster and cluster.vpn and cluster.vpn.zerotier
+    assert set(cluster.vpn.zerotier.members) == {node.name for node in cluster.nodes}
