@@ -217,6 +217,16 @@ def test_an_archive_that_is_away_is_told(archive: Archive) -> None:
         apt.lacking(image, "arm64", ["wanted"])
 
 
+def test_the_proxy_of_the_environment_is_used_as_for_all_else(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt.lacking(archive.image(), "arm64", ["wanted"])
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(SourceUnreachable, match="could not find out which packages"):
+        apt.lacking(archive.image(), "arm64", ["wanted"])
+
+
 @pytest.mark.parametrize("sources", ["# none\n", "deb cdrom:[x]/ trixie main\n", "deb file:/srv/debian trixie main\n"])
 def test_an_image_without_a_source_on_the_network_is_told(archive: Archive, sources: str) -> None:
     with pytest.raises(ContentMalformed, match="names no archive"):
