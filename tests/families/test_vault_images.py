@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from building import Workshop, make_workshop
-from image.made_disks import Disk, tool
-from standins.armbian import make_armbian
-from standins.debian_generic import debian_generic
+from families.vendor_images import VENDORS, VendorImage, shop_of
 from standins.looking import complaints, outside
-from standins.raspios import bookworm, trixie
-from standins.ubuntu_cloud import ubuntu_cloud
-from standins.ubuntu_raspi import ubuntu_raspi
 
 from imagesmith.secret import Secret
 from imagesmith.vault import sealing, store
 from imagesmith.vault.index import Entry, read_index
 
-PROFILE = """\
-schema: 1
-title: A stand-in
-board: {board}
-role: worker
-base: stock
-bases:
-  - {{name: stock, family: {family}, file: {{path: ../base.img}}}}
-"""
 INVENTORY = """\
 schema: 1
 name: home
@@ -41,32 +24,7 @@ KINDS = ("ed25519", "ecdsa")
 MAKER = "/usr/lib/raspberrypi-sys-mods/regenerate_ssh_host_keys"
 
 
-@dataclass(frozen=True)
-class Vendor:
-    family: str
-    make: Callable[[Path], Disk]
-    board: str
-
-
-VENDORS = (
-    Vendor("raspios-cloudinit", trixie, "rpi4"),
-    Vendor("raspios-legacy", bookworm, "rpi4"),
-    Vendor("armbian", make_armbian, "bananapi-m5"),
-    Vendor("ubuntu-raspi", ubuntu_raspi, "rpi4"),
-    Vendor("ubuntu-cloud", ubuntu_cloud, "x86-itx"),
-    Vendor("debian-generic", debian_generic, "x86-itx"),
-)
-
-
-@dataclass(frozen=True)
-class Built:
-    vendor: Vendor
-    shop: Workshop
-    image: Disk
-
-    def root(self, command: str) -> str:
-        return tool("debugfs", "-R", command, f"{self.image.path}?offset={self.image.offsets['root']}")
-
+class Built(VendorImage):
     def entry(self, kind: str) -> Entry:
         return read_index(self.shop.folder / "cluster.vault").secrets[f"nodes/node-1/host-key.{kind}"]
 
@@ -78,15 +36,10 @@ class Built:
 
 @pytest.fixture(scope="module", params=VENDORS, ids=lambda vendor: vendor.family)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    vendor: Vendor = request.param
-    made = vendor.make(tmp_path_factory.mktemp("stock") / "stock.img")
-    folder = tmp_path_factory.mktemp("shop")
-    shop = make_workshop(folder, made)
-    (folder / "profiles/mine.yaml").write_text(PROFILE.format(family=vendor.family, board=vendor.board))
-    shop.inventory(INVENTORY)
+    shop = shop_of(request.param, INVENTORY, tmp_path_factory)
     assert shop.run("vault", "create", "--key", "rack.key").code == 0
     shop.build("node-1", "--ssh-key", "key.pub", "--vault-key", "rack.key")
-    return Built(vendor, shop, Disk(shop.out / "node-1/node-1.img", made.offsets, made.sizes))
+    return Built(request.param, shop)
 
 
 @pytest.mark.parametrize("kind", KINDS)

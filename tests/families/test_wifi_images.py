@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from building import Workshop, make_workshop
-from image.made_disks import Disk, tool
-from standins.armbian import make_armbian
-from standins.debian_generic import debian_generic
+from families.vendor_images import VENDORS, VendorImage, shop_of
+from image.made_disks import tool
 from standins.looking import complaints, outside
-from standins.raspios import bookworm, trixie
-from standins.ubuntu_cloud import ubuntu_cloud
-from standins.ubuntu_raspi import ubuntu_raspi
 
 from imagesmith.formats.credentials import wpa_key
 
@@ -31,15 +24,6 @@ wifi: true
 roles: [worker]
 bases: [debian-{architecture}]
 """
-PROFILE = """\
-schema: 1
-title: A stand-in
-board: radio
-role: worker
-base: stock
-bases:
-  - {{name: stock, family: {family}, file: {{path: ../base.img}}}}
-"""
 INVENTORY = """\
 schema: 1
 name: home
@@ -53,61 +37,33 @@ KEYFILE = "/etc/NetworkManager/system-connections/imagesmith-wifi.nmconnection"
 NETPLAN = "/etc/netplan/91-imagesmith-wifi.yaml"
 
 
-@dataclass(frozen=True)
-class Vendor:
-    family: str
-    make: Callable[[Path], Disk]
-    wifi: str
-    architecture: str = "arm64"
-
-
-VENDORS = (
-    Vendor("raspios-cloudinit", trixie, KEYFILE),
-    Vendor("raspios-legacy", bookworm, KEYFILE),
-    Vendor("armbian", make_armbian, NETPLAN),
-    Vendor("ubuntu-raspi", ubuntu_raspi, NETPLAN),
-    Vendor("ubuntu-cloud", ubuntu_cloud, NETPLAN, "amd64"),
-    Vendor("debian-generic", debian_generic, NETPLAN, "amd64"),
-)
-
-
-@dataclass(frozen=True)
-class Built:
-    vendor: Vendor
-    shop: Workshop
-    image: Disk
-
-    def root(self, command: str) -> str:
-        return tool("debugfs", "-R", command, f"{self.image.path}?offset={self.image.offsets['root']}")
-
-
 @pytest.fixture(scope="module", params=VENDORS, ids=lambda vendor: vendor.family)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    vendor: Vendor = request.param
-    made = vendor.make(tmp_path_factory.mktemp("stock") / "stock.img")
-    folder = tmp_path_factory.mktemp("shop")
-    shop = make_workshop(folder, made)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VendorImage:
+    shop = shop_of(request.param, INVENTORY, tmp_path_factory, "radio")
+    folder = shop.folder
     (folder / "profiles/boards").mkdir()
-    (folder / "profiles/boards/radio.yaml").write_text(BOARD.format(architecture=vendor.architecture))
-    (folder / "profiles/mine.yaml").write_text(PROFILE.format(family=vendor.family))
-    shop.inventory(INVENTORY)
+    (folder / "profiles/boards/radio.yaml").write_text(BOARD.format(architecture=request.param.architecture))
     for name, secret in (("admin.hash", HASH), ("wifi.key", PASSPHRASE)):
         (folder / name).write_text(secret)
         (folder / name).chmod(0o600)
     done = shop.build("node-1", "--ssh-key", "key.pub")
     assert "canary" not in (done.out + done.err).lower()
-    return Built(vendor, shop, Disk(shop.out / "node-1/node-1.img", made.offsets, made.sizes))
+    return VendorImage(request.param, shop)
 
 
-def test_the_key_and_the_hash_lie_on_the_root_and_only_root_reads_them(built: Built) -> None:
-    for path, secret in (("/etc/imagesmith/password", HASH), (built.vendor.wifi, KEY)):
+def wifi_file(built: VendorImage) -> str:
+    return KEYFILE if built.vendor.family.startswith("raspios") else NETPLAN
+
+
+def test_the_key_and_the_hash_lie_on_the_root_and_only_root_reads_them(built: VendorImage) -> None:
+    for path, secret in (("/etc/imagesmith/password", HASH), (wifi_file(built), KEY)):
         assert secret in built.root(f"cat {path}")
         about = built.root(f"stat {path}")
         assert "Mode:  0600" in about
         assert re.search(r"User: +0 +Group: +0 ", about)
 
 
-def test_no_other_byte_of_the_image_holds_them(built: Built) -> None:
+def test_no_other_byte_of_the_image_holds_them(built: VendorImage) -> None:
     data = built.image.path.read_bytes()
     start, size = built.image.offsets["root"], built.image.sizes["root"]
     outside_root = data[:start] + data[start + size :]
@@ -115,16 +71,16 @@ def test_no_other_byte_of_the_image_holds_them(built: Built) -> None:
     assert PASSPHRASE.encode() not in data
 
 
-def test_what_lies_outside_of_partitions_did_not_change(built: Built) -> None:
+def test_what_lies_outside_of_partitions_did_not_change(built: VendorImage) -> None:
     assert outside(built.image) == outside(built.shop.disk)
 
 
-def test_its_file_systems_are_clean(built: Built, tmp_path: Path) -> None:
+def test_its_file_systems_are_clean(built: VendorImage, tmp_path: Path) -> None:
     assert complaints(built.image, tmp_path) == []
 
 
 @pytest.mark.parametrize("built", VENDORS[:2], indirect=True, ids=lambda vendor: vendor.family)
-def test_raspberry_pi_os_gets_its_country_and_its_radio_on(built: Built) -> None:
+def test_raspberry_pi_os_gets_its_country_and_its_radio_on(built: VendorImage) -> None:
     at = f"{built.image.path}@@{built.image.offsets['boot']}"
     assert "cfg80211.ieee80211_regdom=DE" in tool("mtype", "-i", at, "::cmdline.txt").split()
     assert "WirelessEnabled=true" in built.root("cat /var/lib/NetworkManager/NetworkManager.state")
