@@ -37,10 +37,10 @@ from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.doing import Agree
 from imagesmith.workflow.nodes import Rack, rack
 from imagesmith.workflow.planned import LOCK
-from imagesmith.workflow.program import images as images_of
-from imagesmith.workflow.program import program
+from imagesmith.workflow.program import release_file
 from imagesmith.workflow.replace import add, replace
 from imagesmith.workflow.status import Status, status
+from imagesmith.workflow.supplies import Kind
 from imagesmith.workflow.upgrade import Given, Release, upgrade_nodes
 
 
@@ -177,13 +177,10 @@ def upgrade_command(
     lock_path = Path(of.cluster.path).parent / LOCK
     with Bases(Cache.default(), insecure=False, listener=listener) as bases:
 
-        def obtain(kind: Architecture) -> Path:
-            return program(of.cluster.path, version, kind, lock_path, bases, listener)
+        def obtain(kind: Kind, architecture: Architecture) -> Path:
+            return release_file(kind, of.cluster.path, version, architecture, lock_path, bases, listener)
 
-        def obtain_images(kind: Architecture) -> Path:
-            return images_of(of.cluster.path, version, kind, lock_path, bases, listener)
-
-        given = Release([_given(one) for one in files], [_given(one) for one in images], obtain, obtain_images)
+        given = Release([_given(one) for one in files], [_given(one) for one in images], obtain)
         done = upgrade_nodes(of, version, given, agreement(yes, as_json), listener, without=without)
     if as_json:
         answer({"version": version, "changed": list(done.changed), "before": list(done.before)})

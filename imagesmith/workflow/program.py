@@ -19,10 +19,11 @@ from imagesmith.workflow.bases import Bases
 from imagesmith.workflow.locking import Options
 from imagesmith.workflow.planned import shipped_lock
 from imagesmith.workflow.resolving import looked_up
-from imagesmith.workflow.supplies import ReleaseFile, entry_for, release_source
+from imagesmith.workflow.supplies import Kind, ReleaseFile, entry_for, release_source
 
 
-def program(
+def release_file(
+    kind: Kind,
     inventory: str,
     version: str,
     architecture: Architecture,
@@ -31,32 +32,13 @@ def program(
     listener: Listener = unheard,
     options: Options | None = None,
 ) -> Path:
-    """The program, of the digest that the lock has, or that its publisher gives it and the lock has from now on.
+    """The program or the images, of the digest that the lock has, or that its publisher gives and the lock has then.
 
     It stays in the cache as long as `bases` is open. Raises SourceUnreachable, DigestMismatch, DocumentInvalid.
     """
-    address = release_source(inventory).folder_url(version)
-    file = ReleaseFile("program", version, architecture, PROGRAM, 0o755, address)
-    return _got(file, inventory, lock_path, bases, listener, options or Options())
-
-
-def images(
-    inventory: str,
-    version: str,
-    architecture: Architecture,
-    lock_path: Path,
-    bases: Bases,
-    listener: Listener = unheard,
-    options: Options | None = None,
-) -> Path:
-    """The container images of that release, in the same way."""
-    source = release_source(inventory)
-    path = f"{IMAGES}/{source.images[architecture]}"
-    file = ReleaseFile("images", version, architecture, path, 0o644, source.folder_url(version))
-    return _got(file, inventory, lock_path, bases, listener, options or Options())
-
-
-def _got(file: ReleaseFile, inventory: str, lock_path: Path, bases: Bases, listener: Listener, chosen: Options) -> Path:
+    chosen, source = options or Options(), release_source(inventory)
+    path, mode = (PROGRAM, 0o755) if kind == "program" else (f"{IMAGES}/{source.images[architecture]}", 0o644)
+    file = ReleaseFile(kind, version, architecture, path, mode, source.folder_url(version))
     entry = entry_for(file, lock.read(lock_path), shipped_lock())
     if entry is None:
         asking = Asking(patience=chosen.patience, listener=listener)

@@ -21,12 +21,13 @@ from imagesmith.remote.session import Session
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, architectures, asked_cluster, each, reached
 from imagesmith.workflow.status import facts_of
+from imagesmith.workflow.supplies import Kind
 from imagesmith.workflow.upgrade_images import given_images, images_on, lacking_images, sha256
 
 Given = tuple[str, Path]
 """A file, and the architecture that it is for; empty = its header or its name says."""
-Obtain = Callable[[Architecture], Path]
-"""Gets a file of the release for an architecture, held to its digest."""
+Obtain = Callable[[Kind, Architecture], Path]
+"""Gets the program or the images of the release for an architecture, held to their digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,7 @@ class Release:
     programs: Sequence[Given] = ()
     images: Sequence[Given] = ()
     obtain: Obtain | None = None
-    """The program; None = what is not given is not to be had."""
-    obtain_images: Obtain | None = None
+    """None = what is not given is not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ def upgrade_nodes(
         check(running, target)
         for kind in {one.architecture for one in running if one.program != target} - programs.keys():
             if release.obtain:
-                programs |= _programs([(kind, release.obtain(kind))])
+                programs |= _programs([(kind, release.obtain("program", kind))])
         if of.cluster.k3s and of.cluster.k3s.airgap:
-            images |= lacking_images(of, {one.architecture for one in running} - images.keys(), release.obtain_images)
+            images |= lacking_images(of, {one.architecture for one in running} - images.keys(), release.obtain)
         datastore = of.cluster.k3s.datastore if of.cluster.k3s else ""
         steps = upgrade(
             running, target, [one for one, _ in programs.values()], datastore, [one for one, _ in images.values()]

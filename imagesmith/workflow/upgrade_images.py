@@ -14,7 +14,7 @@ from imagesmith.model import Architecture
 from imagesmith.planning.upgrading import IMAGES, Images
 from imagesmith.remote.session import Session
 from imagesmith.workflow.nodes import Rack
-from imagesmith.workflow.supplies import release_source
+from imagesmith.workflow.supplies import Kind, release_source
 
 _DIGEST_S = 300
 """A Raspberry Pi 3 reads a few hundred MiB from its card, and digests them."""
@@ -38,7 +38,7 @@ def given_images(of: Rack, files: Sequence[tuple[str, Path]]) -> dict[str, tuple
 
 
 def lacking_images(
-    of: Rack, kinds: Collection[Architecture], obtain: Callable[[Architecture], Path] | None
+    of: Rack, kinds: Collection[Architecture], obtain: Callable[[Kind, Architecture], Path] | None
 ) -> dict[str, tuple[Images, Path]]:
     """Those that were not given. Raises UsageError where nobody gets them, and what `obtain` does."""
     if kinds and obtain is None:
@@ -47,7 +47,7 @@ def lacking_images(
             "(airgap)", hint="give them: --images FILE",
         )  # fmt: skip
     try:
-        return given_images(of, [(kind, obtain(kind)) for kind in sorted(kinds)] if obtain else [])
+        return given_images(of, [(kind, obtain("images", kind)) for kind in sorted(kinds)] if obtain else [])
     except SourceUnreachable as error:
         error.hint += ". This cluster is airgap, so its nodes need the release's container images: --images FILE"
         raise error.within("nothing was changed") from None

@@ -12,7 +12,7 @@ from imagesmith.errors import DigestMismatch
 from imagesmith.sources import lock
 from imagesmith.sources.cache import Cache
 from imagesmith.workflow.bases import Bases
-from imagesmith.workflow.program import images, program
+from imagesmith.workflow.program import release_file
 
 VERSION, FOLDER = "v1.37.1+k3s1", "/download/v1.37.1%2Bk3s1"
 CONTENT = b"\x7fELF" + b"program" * 3000
@@ -37,7 +37,7 @@ def inventory(server: Server, tmp_path: Path) -> Path:
 def got(inventory: Path) -> bytes:
     folder = inventory.parent
     with Bases(Cache(folder / "cache"), insecure=False, listener=lambda event: None) as bases:
-        return program(str(inventory), VERSION, "arm64", folder / "imagesmith.lock", bases).read_bytes()
+        return release_file("program", str(inventory), VERSION, "arm64", folder / "imagesmith.lock", bases).read_bytes()
 
 
 def test_it_is_fetched_and_pinned_by_its_version(inventory: Path) -> None:
@@ -49,7 +49,7 @@ def test_it_is_fetched_and_pinned_by_its_version(inventory: Path) -> None:
 def test_its_container_images_are_pinned_by_the_same_release(inventory: Path) -> None:
     folder = inventory.parent
     with Bases(Cache(folder / "cache"), insecure=False, listener=lambda event: None) as bases:
-        path = images(str(inventory), VERSION, "arm64", folder / "imagesmith.lock", bases)
+        path = release_file("images", str(inventory), VERSION, "arm64", folder / "imagesmith.lock", bases)
         assert path.read_bytes() == CONTENT
     assert list(lock.read(folder / "imagesmith.lock").files) == [f"k3s-images/{VERSION}/arm64"]
 
