@@ -8,7 +8,7 @@ import pytest
 
 from imagesmith.errors import UsageError
 from imagesmith.planning.life import Run, Step, shown
-from imagesmith.planning.upgrading import Program, Running, parse_version, upgrade
+from imagesmith.planning.upgrading import Images, Program, Running, parse_version, upgrade
 
 OLD, NEW = "v1.36.3+k3s1", "v1.37.1+k3s1"
 PROGRAMS = (Program("amd64", "a" * 64), Program("arm64", "b" * 64))
@@ -135,3 +135,28 @@ def test_versions_have_an_order(one: str, other: str) -> None:
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no version of k3s"):
         parse_version(text)
+
+
+IMAGES = Images("arm64", "c" * 64, "k3s-airgap-images-arm64.tar.zst")
+
+
+def with_images(one: Running) -> list[str]:
+    steps = upgrade((*RACK[1:2], one), NEW, PROGRAMS, "etcd", [IMAGES])
+    return [step.doing for step in steps if isinstance(step, Run) and step.node == one.node and "images" in step.doing]
+
+
+def test_images_are_in_place_before_the_restart_and_those_of_before_go_after_it() -> None:
+    steps = upgrade((*RACK[1:2], node("a-1")), NEW, PROGRAMS, "etcd", [IMAGES])
+    doing = [step.doing for step in steps if isinstance(step, Run) and step.node == "a-1"]
+    restart = doing.index("restart k3s")
+    assert doing.index("put the container images in place") < restart
+    assert doing.index("remove the container images of before") == len(doing) - 1 > restart
+
+
+def test_a_node_that_has_the_images_is_sent_none_and_one_that_lacks_them_alone_is_not_done() -> None:
+    done = node("a-1", version=NEW)
+    assert with_images(replace(done, images="c" * 64)) == []
+    assert "send the container images" in with_images(replace(done, images="d" * 64))
+    # It was stopped after they were put there: what is left is to remove those of before.
+    stopped = replace(node("a-1"), program=NEW, images="c" * 64)
+    assert with_images(stopped) == ["remove the container images of before"]

@@ -160,19 +160,15 @@ def test_nodes_without_internet_get_the_images_before_their_k3s_starts(
     for name in rack.machines:
         done = [word for line in rack.machines[name].calls for word in ("ln ", "systemctl restart") if word in line]
         assert done.index("ln ") < done.index("systemctl restart")
-    before = rack.calls("cat >")
-    assert with_images(rack, tmp_path) == Upgraded((), ("s-1", "s-2", "a-1"))
-    assert rack.calls("cat >") == before
 
 
 def test_images_of_before_stay_beside_until_the_node_is_ready(without_internet: Running, tmp_path: Path) -> None:
     rack = without_internet
     rack.machines["s-2"].write("fails-to-start", "")
-    for _ in range(2):
-        with pytest.raises(NodeUnreachable) as caught:
-            with_images(rack, tmp_path)
-        assert f"mv /{IMAGES}.before /{IMAGES}/{TARBALL}" in caught.value.hint
-        assert images(rack)["s-2"] == [(TARBALL, f"images of {NEW}"), ("images.before", f"images of {OLD}")]
+    with pytest.raises(NodeUnreachable) as caught:
+        with_images(rack, tmp_path)
+    assert f"mv /{IMAGES}.before /{IMAGES}/{TARBALL}" in caught.value.hint
+    assert images(rack)["s-2"] == [(TARBALL, f"images of {NEW}"), ("images.before", f"images of {OLD}")]
     rack.machines["s-2"].file("fails-to-start").unlink()
     with_images(rack, tmp_path)
     assert images(rack)["s-2"] == [(TARBALL, f"images of {NEW}")]
