@@ -131,7 +131,6 @@ def _settings(part: Part, backup: Backup) -> dict[str, str]:
         "BACKUP_CLUSTER": part.cluster.name,
         "BACKUP_CA": part.sealed.ca_hash,
         "BACKUP_DUTY": part.duty,
-        "BACKUP_SERVERS": str(len(part.servers)),
         "BACKUP_STORE": "ssh" if ssh else "nfs",
         "BACKUP_WHERE": where(backup),
         "BACKUP_USER": ssh.user if ssh else "",

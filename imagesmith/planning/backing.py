@@ -21,6 +21,10 @@ RESTORE = "/usr/lib/imagesmith/backup-restore"
 IDENTITY = "what opens it"
 """The name of what steps send where backups are encrypted."""
 LONGEST_S = 10 * 3600
+_LACKS = (
+    "its image was built without backups (it is in `backup: without`, or its card is older): give it a card that has "
+    "them, or switch it off until this is done; nothing was changed"
+)
 _NAME = re.compile(r"(.+)-([0-9]{8}T[0-9]{6}Z)\.tar\.zst(\.age)?")
 
 
@@ -115,7 +119,9 @@ def chosen(kept: Sequence[Kept], date: str, node: str) -> Kept:
 def restoration(wanted: Restoring) -> tuple[Step, ...]:
     """A node's backup back onto its fresh card."""
     node, name = wanted.node, wanted.kept.name
-    steps: list[Step] = list(_checked_and(wanted, "lay", "lay it, with k3s and its pods stopped"))
+    # A card knows of as many servers as there were when it was made; the inventory knows of those of now.
+    what = "all" if wanted.duty != "agent" and len(wanted.servers) == 1 else "files"
+    steps: list[Step] = [_checked(wanted), _laid(wanted, "lay it, with k3s and its pods stopped", "lay", what)]
     if wanted.duty == "agent" or not wanted.duty:
         return tuple(steps)
     if len(wanted.servers) > 1:
@@ -143,20 +149,22 @@ def from_snapshot(wanted: Restoring) -> tuple[Step, ...]:
     others = [name for name in wanted.servers if name != node]
     there = [name for name in others if name not in wanted.silent]
     steps: list[Step] = [ByHand(f"keep {name} switched off; its next card joins") for name in wanted.silent]
+    # A server that could not join again would stay stopped, so all of them are asked before anything.
+    steps += [Run(name, "see that it can restore", (RESTORE, "hello"), hint=_LACKS) for name in (node, *there)]
+    steps.append(_checked(wanted))
     steps += [Run(name, "stop k3s", ("systemctl", "stop", unit_of("server")), limit_s=300) for name in there]
-    steps += _checked_and(wanted, "snapshot", "begin etcd anew from it")
-    steps.append(answers(node))
+    steps += [_laid(wanted, "begin etcd anew from it", "snapshot"), answers(node)]
     for name in there:
         steps.append(Run(name, "forget its datastore, and join", (RESTORE, "rejoin"), limit_s=600))
         steps.append(is_ready(node, name))
     return tuple(steps)
 
 
-def _checked_and(wanted: Restoring, verb: str, doing: str) -> tuple[Run, ...]:
+def _checked(wanted: Restoring) -> Run:
     """Nothing is changed before all of it was read through once."""
-    node, name = wanted.node, wanted.kept.name
+    return _laid(wanted, f"read {wanted.kept.name} through", "check")
+
+
+def _laid(wanted: Restoring, doing: str, *words: str) -> Run:
     sends = IDENTITY if wanted.kept.encrypted else ""
-    return (
-        Run(node, f"read {name} through", (RESTORE, "check", name), limit_s=LONGEST_S, sends=sends),
-        Run(node, doing, (RESTORE, verb, name), limit_s=LONGEST_S, sends=sends),
-    )
+    return Run(wanted.node, doing, (RESTORE, *words, wanted.kept.name), limit_s=LONGEST_S, sends=sends)

@@ -151,7 +151,7 @@ def furnish(node: NodeFolder, made: Nas, **settings: str) -> None:
     """The node's own share: its key, the NAS's, its settings; and a root with files of all sorts."""
     store = made.store
     conf = {
-        "BACKUP_NODE": NODE, "BACKUP_CLUSTER": "rack", "BACKUP_CA": CA, "BACKUP_DUTY": "agent", "BACKUP_SERVERS": "1",
+        "BACKUP_NODE": NODE, "BACKUP_CLUSTER": "rack", "BACKUP_CA": CA, "BACKUP_DUTY": "agent",
         "BACKUP_STORE": "ssh", "BACKUP_WHERE": f"{store.user}@{store.host}:{store.folder}", "BACKUP_USER": store.user,
         "BACKUP_HOST": store.host, "BACKUP_PORT": str(store.port), "BACKUP_DAILY": "7", "BACKUP_WEEKLY": "4",
     }  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nas import NODE, Nas, backup, furnish, lacking, nas
+from nas import NODE, Nas, backup, furnish, lacking, nas, small_disk
 from node_folder import NodeFolder
 
 from imagesmith.vault.draw import Drawn, draw
@@ -145,7 +145,7 @@ def below(found: dict[str, object], *folders: str) -> dict[str, object]:
 
 def test_what_people_and_pods_left_comes_back_as_it_was(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     assert backup(node)[0] == 0
-    assert restore(fresh, "lay", place.kept[-1]).returncode == 0
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
     folders = ("srv", "opt", "etc/my-service", "var/lib/rancher/k3s/storage", "home/admin/notes", "home/admin/ü")
     old, new = tree(node.root), tree(fresh.root)
     assert below(new, *folders) == below(old, *folders)
@@ -155,7 +155,7 @@ def test_what_people_and_pods_left_comes_back_as_it_was(node: NodeFolder, place:
 
 def test_what_the_card_starts_by_stays_its_own(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     backup(node)
-    restore(fresh, "lay", place.kept[-1])
+    restore(fresh, "lay", "all", place.kept[-1])
     for path in ("etc/fstab", "boot/config.txt", "usr/local/bin/k3s", "home/admin/.ssh/authorized_keys"):
         assert fresh.read(path) == "fresh\n"
     assert fresh.read("etc/hostname") == "node-1\n"
@@ -166,7 +166,7 @@ def test_what_the_card_starts_by_stays_its_own(node: NodeFolder, place: Nas, fre
 
 def test_etc_as_it_was_lies_beside(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     backup(node)
-    restore(fresh, "lay", place.kept[-1])
+    restore(fresh, "lay", "all", place.kept[-1])
     assert fresh.read("var/lib/imagesmith/backup/restored/etc/fstab") == "old\n"
     assert (fresh.root / "var/lib/imagesmith/backup/restored").stat().st_mode & 0o777 == 0o700
 
@@ -174,15 +174,52 @@ def test_etc_as_it_was_lies_beside(node: NodeFolder, place: Nas, fresh: NodeFold
 def test_a_volume_is_what_it_was_and_nothing_beside(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     """A pod that came first has begun an empty one: it is kept, elsewhere."""
     backup(node)
-    restore(fresh, "lay", place.kept[-1])
+    restore(fresh, "lay", "all", place.kept[-1])
     assert not fresh.exists(f"{VOLUME}/new")
-    assert fresh.exists(f"var/lib/imagesmith/backup/before/storage/{Path(VOLUME).name}/new")
+    assert fresh.exists(f"var/lib/imagesmith/backup/before/1/storage/{Path(VOLUME).name}/new")
+
+
+@pytest.mark.parametrize("why", ["exclude", "disk"])
+def test_volumes_that_the_backup_has_not_are_left_alone(
+    node: NodeFolder, place: Nas, fresh: NodeFolder, why: str
+) -> None:
+    storage = "var/lib/rancher/k3s/storage"
+    if why == "exclude":
+        node.write("etc/imagesmith/backup.exclude", f"/{storage}\n")
+        backup(node)
+    else:
+        with small_disk(node.root / storage, "1m"):
+            backup(node)
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+    assert fresh.exists(f"{VOLUME}/new")
+    assert fresh.exists("home/admin/notes")
+
+
+def test_volumes_on_a_disk_of_their_own_are_refused_while_k3s_runs(
+    node: NodeFolder, place: Nas, fresh: NodeFolder
+) -> None:
+    backup(node)
+    with small_disk(fresh.root / "var/lib/rancher/k3s/storage", "1m"):
+        fresh.write(f"{VOLUME}/live", "x")
+        assert "is a disk of its own" in refused(fresh, place, "lay", "all", place.kept[-1])
+        assert not [call for call in fresh.calls if call.startswith("systemctl")]
+
+
+def test_a_try_that_failed_keeps_what_was_there_first(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    backup(node)
+    fresh.stand_in("tar", """case "$*" in *--extract*) exit 2 ;; *) exec /bin/tar "$@" ;; esac""")
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 1
+    (fresh.bin / "tar").unlink()
+    for tries in range(2):
+        assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+        first = fresh.exists(f"var/lib/imagesmith/backup/before/1/storage/{Path(VOLUME).name}/new")
+        assert first == (tries == 0), "kept until another restore came to its end"
 
 
 def test_k3s_and_its_pods_are_ended_before(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     backup(node)
     kill = fresh.write("sys/fs/cgroup/kubepods.slice/cgroup.kill", "")
-    restore(fresh, "lay", place.kept[-1])
+    restore(fresh, "lay", "all", place.kept[-1])
     assert kill.read_text() == "1\n"
     own = [call for call in fresh.calls if call.startswith("systemctl")]
     assert own == ["systemctl stop k3s-agent.service", "systemctl --no-block start k3s-agent.service"]
@@ -191,7 +228,7 @@ def test_k3s_and_its_pods_are_ended_before(node: NodeFolder, place: Nas, fresh: 
 def test_the_nights_turn_goes_on_after_it(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     backup(node)
     assert backup(fresh, "timer")[1]["state"] == "held"
-    restore(fresh, "lay", place.kept[-1])
+    restore(fresh, "lay", "all", place.kept[-1])
     assert backup(fresh, "timer")[1]["state"] == "good"
 
 
@@ -202,7 +239,7 @@ def test_the_only_server_gets_its_datastore_back(node: NodeFolder, place: Nas, f
     node.write(f"{K3S}/manifests/mine.yaml", "old\n")
     backup(node)
     datastore(fresh, "new")
-    assert restore(fresh, "lay", place.kept[-1]).returncode == 0
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
     assert stored(fresh) == "old"
     folders = (f"{K3S}/tls", f"{K3S}/cred", f"{K3S}/token")
     assert below(tree(fresh.root), *folders) == below(tree(node.root), *folders)
@@ -213,18 +250,18 @@ def test_the_only_server_gets_its_datastore_back(node: NodeFolder, place: Nas, f
 def test_one_of_several_servers_gets_its_files_alone(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     server(node)
     datastore(node, "old")
-    server(fresh, BACKUP_SERVERS="3")
+    server(fresh)
     backup(node)
-    done = restore(fresh, "lay", place.kept[-1])
+    done = restore(fresh, "lay", "files", place.kept[-1])
     assert done.returncode == 0
-    assert b"the state of k3s is not laid: this is one of several servers" in done.stdout
+    assert b"the state of k3s is not laid: a server that is one of several" in done.stdout
     assert not fresh.exists(f"{K3S}/db")
     assert fresh.exists("home/admin/notes")
 
 
 def test_etcd_begins_anew_from_a_snapshot(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     server(node)
-    server(fresh, BACKUP_SERVERS="3")
+    server(fresh)
     node.write(f"{K3S}/token", f"{TOKEN}\n")
     node.write(f"{K3S}/db/etcd/x", "live")
     node.write("usr/local/bin/k3s", """#!/bin/sh
@@ -246,11 +283,11 @@ mkdir -p "$ROOT/var/lib/rancher/k3s/server/db/etcd"
 
 
 def test_a_server_that_rejoins_keeps_what_it_had_elsewhere(fresh: NodeFolder) -> None:
-    server(fresh, BACKUP_SERVERS="3")
+    server(fresh)
     datastore(fresh, "old")
     assert restore(fresh, "rejoin").returncode == 0
     assert not fresh.exists(f"{K3S}/db")
-    assert fresh.exists("var/lib/imagesmith/backup/before/db/state.db")
+    assert fresh.exists("var/lib/imagesmith/backup/before/1/db/state.db")
 
 
 def test_a_token_of_another_time_is_told(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
@@ -259,7 +296,7 @@ def test_a_token_of_another_time_is_told(node: NodeFolder, place: Nas, fresh: No
     backup(node)
     server(fresh)
     fresh.write("etc/rancher/k3s/config.yaml", f'token: "{TOKEN[:-1]}0"\n')
-    done = restore(fresh, "lay", place.kept[-1])
+    done = restore(fresh, "lay", "all", place.kept[-1])
     assert done.returncode == 1
     assert b"token was drawn anew since this backup" in done.stderr
     assert not fresh.exists(f"{K3S}/db")
@@ -278,9 +315,9 @@ def test_an_encrypted_backup_needs_the_vaults_key(node: NodeFolder, place: Nas, 
     backup(node)
     other = draw(f"nodes/{NODE}/backup-identity").content.reveal()
     for sent in (other, b"", b"nonsense"):
-        told = refused(fresh, place, "lay", place.kept[-1], sent=sent)
+        told = refused(fresh, place, "lay", "all", place.kept[-1], sent=sent)
         assert "can't be opened by the key that was given" in told
-    assert restore(fresh, "lay", place.kept[-1], sent=drawn.content.reveal()).returncode == 0
+    assert restore(fresh, "lay", "all", place.kept[-1], sent=drawn.content.reveal()).returncode == 0
     assert fresh.read("home/admin/notes") == "mine\n"
     assert not list(fresh.root.rglob("identity"))
 
@@ -291,7 +328,7 @@ def test_a_damaged_backup_is_refused(node: NodeFolder, place: Nas, fresh: NodeFo
     data = bytearray(path.read_bytes())
     for changed in (data[: len(data) // 2], data[:-1], bytes([data[0] ^ 1]) + data[1:], b""):
         path.write_bytes(changed)
-        assert "is damaged: it is not what this node sent" in refused(fresh, place, "lay", place.kept[-1])
+        assert "is damaged: it is not what this node sent" in refused(fresh, place, "lay", "all", place.kept[-1])
 
 
 def test_a_backup_that_somebody_else_made_is_refused(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
@@ -302,7 +339,7 @@ def test_a_backup_that_somebody_else_made_is_refused(node: NodeFolder, place: Na
     about = Path(f"{path}.about")
     lines = [f"sha256 {digest}" if line.startswith("sha256") else line for line in about.read_text().splitlines()]
     about.write_text("\n".join(lines) + "\n")
-    assert "was not signed by this node's key" in refused(fresh, place, "lay", place.kept[-1])
+    assert "was not signed by this node's key" in refused(fresh, place, "lay", "all", place.kept[-1])
 
 
 @pytest.mark.parametrize(
@@ -317,7 +354,7 @@ def test_a_foreign_backup_is_refused(node: NodeFolder, place: Nas, fresh: NodeFo
     backup(node)
     place.authorize()
     fresh.write("etc/imagesmith/backup.conf", fresh.read("etc/imagesmith/backup.conf") + setting + "\n")
-    assert told in refused(fresh, place, "lay", place.kept[-1])
+    assert told in refused(fresh, place, "lay", "all", place.kept[-1])
 
 
 @pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/etc/cron.d/x", "./home/../../x"])
@@ -332,12 +369,12 @@ def test_a_name_that_leads_elsewhere_is_refused(
 esac""")  # fmt: skip
     assert backup(node)[0] == 0
     (node.bin / "tar").unlink()
-    assert "a name in it leads elsewhere" in refused(fresh, place, "lay", place.kept[-1])
+    assert "a name in it leads elsewhere" in refused(fresh, place, "lay", "all", place.kept[-1])
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "$(reboot)", "node-1-20260101T000000Z.tar.zst"])
 def test_a_name_that_is_none_is_refused(fresh: NodeFolder, place: Nas, name: str) -> None:
-    refused(fresh, place, "lay", name)
+    refused(fresh, place, "lay", "all", name)
 
 
 def test_a_check_changes_nothing(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:

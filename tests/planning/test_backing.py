@@ -8,7 +8,7 @@ import pytest
 
 from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.planning.backing import Restoring, chosen, from_snapshot, judged, read_kept, restoration
-from imagesmith.planning.life import ByHand, shown
+from imagesmith.planning.life import ByHand, Run, shown
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LISTED = b"""node-1-20261120T023000Z.tar.zst 10
@@ -76,12 +76,25 @@ def test_the_only_server_is_waited_for() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("duty", "servers", "what"),
+    [("founder", ["s-1"], "all"), ("founder", ["s-1", "s-2", "s-3"], "files"), ("agent", ["s-2"], "files")],
+)
+def test_the_state_of_k3s_is_laid_where_the_inventory_has_one_server_by_now(
+    duty: str, servers: list[str], what: str
+) -> None:
+    step = restoration(wanted(duty, *servers))[1]
+    assert isinstance(step, Run) and step.argv[1:3] == ("lay", what)
+
+
 def test_servers_that_are_silent_stay_off_while_others_join_one_by_one() -> None:
     steps = from_snapshot(wanted("server", "s-1", "s-2", "s-3", silent=("s-3",)))
     assert isinstance(steps[0], ByHand) and "keep s-3 switched off" in steps[0].doing
     assert [shown(step).partition(" (")[0] for step in steps[1:]] == [
-        "s-2: stop k3s",
+        "s-1: see that it can restore",
+        "s-2: see that it can restore",
         "s-1: read node-1-20261120T023000Z.tar.zst through",
+        "s-2: stop k3s",
         "s-1: begin etcd anew from it",
         "s-1: wait until its API is ready",
         "s-2: forget its datastore, and join",

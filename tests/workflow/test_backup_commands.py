@@ -113,14 +113,18 @@ def test_an_agent_is_restored_once_its_backup_was_read_through(rack: Running) ->
     scripted(rack)
     left = work.restore(of(rack), "a-1", "", rack.opening, rack.agree())
     assert left == ()
-    assert asked(rack, "a-1") == ["backup-restore list", f"backup-restore check {NAME}", f"backup-restore lay {NAME}"]
+    assert asked(rack, "a-1") == [
+        "backup-restore list",
+        f"backup-restore check {NAME}",
+        f"backup-restore lay files {NAME}",
+    ]
 
 
 def test_nothing_is_laid_where_the_check_fails(rack: Running) -> None:
     scripted(rack, restore="[ $1 != check ] || { echo 'is damaged' >&2; exit 1; }\n")
     with pytest.raises(NodeUnreachable, match="is damaged"):
         work.restore(of(rack), "a-1", "", rack.opening, rack.agree())
-    assert f"backup-restore lay {NAME}" not in asked(rack, "a-1")
+    assert f"backup-restore lay files {NAME}" not in asked(rack, "a-1")
 
 
 def test_nothing_is_read_where_it_is_not_agreed(rack: Running) -> None:
@@ -150,9 +154,29 @@ def test_one_of_several_servers_is_replaced(rack: Running) -> None:
 def test_a_whole_cluster_begins_anew_from_a_snapshot(rack: Running) -> None:
     scripted(rack)
     work.restore(of(rack), "s-1", "", rack.opening, rack.agree(), snapshot=True)
-    assert asked(rack, "s-1")[1:] == [f"backup-restore check {NAME}", f"backup-restore snapshot {NAME}"]
-    assert asked(rack, "s-2") == ["backup-restore rejoin"]
+    assert asked(rack, "s-1")[1:] == [
+        "backup-restore hello",
+        f"backup-restore check {NAME}",
+        f"backup-restore snapshot {NAME}",
+    ]
+    assert asked(rack, "s-2") == ["backup-restore hello", "backup-restore rejoin"]
     assert rack.calls("systemctl stop") == ["s-2: systemctl stop k3s.service"]
+
+
+def test_no_server_is_stopped_where_one_could_not_join_again(rack: Running) -> None:
+    scripted(rack)
+    (rack.machines["s-2"].folder / "usr/lib/imagesmith/backup-restore").unlink()
+    with pytest.raises(NodeUnreachable) as caught:
+        work.restore(of(rack), "s-1", "", rack.opening, rack.agree(), snapshot=True)
+    assert "built without backups" in caught.value.hint
+    assert rack.calls("systemctl") == []
+
+
+def test_no_server_is_stopped_for_a_backup_that_is_damaged(rack: Running) -> None:
+    scripted(rack, restore="[ $1 != check ] || { echo 'is damaged' >&2; exit 1; }\n")
+    with pytest.raises(NodeUnreachable, match="is damaged"):
+        work.restore(of(rack), "s-1", "", rack.opening, rack.agree(), snapshot=True)
+    assert rack.calls("systemctl") == []
 
 
 def test_an_agents_backup_has_no_snapshot(rack: Running) -> None:
