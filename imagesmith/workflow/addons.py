@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from imagesmith import resources
 from imagesmith.cluster.addons import manifests
@@ -15,18 +16,20 @@ from imagesmith.cluster.parts import part_of
 from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.events import Listener, unheard
 from imagesmith.formats.credentials import revealed
-from imagesmith.model import PutFile
+from imagesmith.model import Cluster, PutFile
 from imagesmith.model.addons import Addons
 from imagesmith.planning.applying import File, There, Wanted, apply_steps, read_survey, sent_as, survey_argv
 from imagesmith.planning.life import KUBECTL, ByHand
 from imagesmith.profile.schema import did_you_mean
 from imagesmith.remote.session import Session
 from imagesmith.secret import VAULT, Secret, SecretRef, SecretText
+from imagesmith.vault.index import read_index
+from imagesmith.vault.names import missing
 from imagesmith.workflow.doing import Agree, agreed, do
 from imagesmith.workflow.nodes import Rack, asked_cluster, each, reached
 from imagesmith.workflow.sealed import sealed_cluster
 from imagesmith.workflow.target import catalogue_of
-from imagesmith.workflow.vault import Opening, draw_missing
+from imagesmith.workflow.vault import Opening, draw_missing, names_for
 
 Contents = dict[str, dict[str, tuple[Secret, int]]]
 """What each node is to have: content and mode by path, by node."""
@@ -35,7 +38,7 @@ Contents = dict[str, dict[str, tuple[Secret, int]]]
 def apply(of: Rack, opening: Opening, agree: Agree, listener: Listener = unheard) -> tuple[int, tuple[str, ...]]:
     """All nodes have what the inventory says now; in how many steps (0: they had it), and what is left to a person.
 
-    Raises UsageError without k3s or a vault, NodeUnreachable where a node is away (its files would stay behind),
+    Raises UsageError without k3s or a whole vault, NodeUnreachable where a node is away (its files would stay behind),
     Interrupted where it is not agreed upon.
     """
     addons = _addons(of)
@@ -91,6 +94,9 @@ def _contents(of: Rack, opening: Opening) -> Contents:
     roles = {node.name: node.role or profiles[node.profile].role for node in of.cluster.nodes}
     materials, found = resources.materials(), {}
     sealed = sealed_cluster(of.cluster, of.vault)
+    if sealed is None:
+        # An image would have no add-ons then, and everything on the servers look like what nobody wants.
+        raise _lacking(of.cluster, of.vault)
     open_secret = _opener(of, opening)
     for node in of.cluster.nodes:
         part = part_of(of.cluster, node, roles, sealed)
@@ -98,6 +104,16 @@ def _contents(of: Rack, opening: Opening) -> Contents:
         puts = (edit for edit in edits if isinstance(edit, PutFile))
         found[node.name] = {put.path: (_content(put, open_secret), put.mode) for put in puts}
     return found
+
+
+def _lacking(cluster: Cluster, vault: Path) -> UsageError:
+    """Why there is no telling what nodes are to have: what else the vault lacks of what the inventory asks for."""
+    lacking = missing(read_index(vault).secrets, names_for((), cluster))
+    return UsageError(
+        f"the vault lacks what this inventory asks for: {', '.join(lacking)}; nothing was changed", where=str(vault),
+        hint="was it lost, restore the vault from a backup, see docs/vault.md; is it new in the inventory, imagesmith "
+             "known-hosts draws it, and imagesmith build makes certificates",
+    )  # fmt: skip
 
 
 def _opener(of: Rack, opening: Opening) -> Callable[[SecretRef], Secret]:

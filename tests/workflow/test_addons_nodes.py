@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,11 @@ from remote.machines import SSHD
 from remote.racks import Running, running_rack
 
 from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
+from imagesmith.model.backup import Backup, SshStore
+from imagesmith.vault.index import INDEX
 from imagesmith.workflow.addons import apply, token
 from imagesmith.workflow.nodes import Rack
+from imagesmith.workflow.vault import draw_missing, names_for
 
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
 MANIFESTS = "var/lib/rancher/k3s/server/manifests"
@@ -52,6 +56,29 @@ def test_what_is_no_longer_wanted_is_deleted_once_and_its_files_everywhere(rack:
     for name in ("s-1", "s-2"):
         assert not rack.machines[name].file(BLOG).exists() and not rack.machines[name].file(HOOK).exists()
         assert rack.machines[name].file(f"{MANIFESTS}/imagesmith-addon-headlamp.yaml").exists()
+
+
+@pytest.mark.parametrize("lost", ["cluster/server-token", "nodes/s-1/backup-key"])
+def test_a_vault_that_lacks_anything_else_deletes_nothing(rack: Running, lost: str) -> None:
+    of = wanting(rack, "addons: {wordpress: {}}\n")
+    backup = Backup(SshStore("imagesmith", "nas", "/backups", "ssh-ed25519 AAAA"))
+    of = replace(of, cluster=replace(of.cluster, backup=backup))
+    draw_missing(rack.vault, names_for((), of.cluster))
+    apply(of, rack.opening, rack.agree())
+    index = json.loads((rack.vault / INDEX).read_text())
+    del index["secrets"][lost]
+    (rack.vault / INDEX).write_text(json.dumps(index))
+    with pytest.raises(UsageError, match=rf"the vault lacks .*: {lost}; nothing was changed"):
+        apply(of, rack.opening, rack.agree())
+    assert rack.calls("kubectl delete", "rm -f") == [] and rack.machines["s-1"].file(BLOG).exists()
+
+
+def test_without_a_vault_nothing_is_deleted_either(rack: Running) -> None:
+    of = wanting(rack, "addons: {wordpress: {}}\n")
+    apply(of, rack.opening, rack.agree())
+    with pytest.raises(UsageError, match="there is no vault"):
+        apply(replace(of, vault=None), rack.opening, rack.agree())
+    assert rack.machines["s-1"].file(BLOG).exists()
 
 
 def test_nothing_is_changed_where_nobody_agrees_or_a_node_is_away(rack: Running) -> None:
