@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
-from lanes.racks import AGENTS, INVENTORY, NODES, PATIENCE_S, SERVER
+from lanes.racks import AGENTS, INVENTORY, NODES, PATIENCE_S, SERVER, read
 from rack.desk import Desk
 from rack.guests import Machine
 from rack.network import Lan
@@ -123,6 +124,26 @@ def test_all_are_ready_once_the_right_server_is_there(rack: Rack, chance: random
     print(rack.kubectl.table())
     assert rack.status(SERVER)["state"] == "founded"
     assert {rack.status(node)["state"] for node in AGENTS} == {"joined"}
+
+
+def test_a_token_of_another_cluster_is_refused(rack: Rack, strangers: Desk, agents_on: None) -> None:
+    """As after a mix-up of cards: the server is ours, the token is not; k3s itself holds the one against the other."""
+    config = "/etc/rancher/k3s/config.yaml"
+    ours = rack.asked(CUT, "cat", config)
+    (theirs,) = re.findall(r'^agent-token: ("K10.+")$', read(strangers, SERVER, config), re.MULTILINE)
+    rack.asked(CUT, "tee", config, given=re.sub(r'^token: ".+"$', f"token: {theirs}", ours, flags=re.MULTILINE))
+    rack.asked(CUT, "systemctl", "--no-block", "restart", "k3s-agent")
+
+    def refused() -> str:
+        told = rack.asked(CUT, "journalctl", "-b", "-u", "k3s-agent", "--no-pager", "-o", "cat")
+        return "" if "token CA hash does not match the Cluster CA certificate hash" in told else told[-400:]
+
+    rack.wait_until("the refusal", PATIENCE_S, refused)
+    assert rack.asked(CUT, "systemctl", "show", "-P", "ActiveState", "k3s-agent") != "active\n"
+    rack.asked(CUT, "tee", config, given=ours)
+    rack.asked(CUT, "imagesmith-apply", "80-k3s")
+    rack.wait_for_status(CUT, lambda status: status["state"] == "joined", PATIENCE_S)
+    rack.wait_until_ready(NODES, PATIENCE_S)
 
 
 def test_the_server_has_told_the_late_node_the_time(rack: Rack, agents_on: None) -> None:
