@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test boot-test long-test bench golden docs system clean
+.PHONY: help demo check test boot-test bench golden docs system clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,9 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 test: system $(VENV)/ready ## every test but the boot lane and the archive's
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
 
-boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and a cluster
-	$(BIN)/pytest -v -m "(boot or archive) and not long" --timeout 3000 tests
-
-long-test: system $(VENV)/ready ## give clusters faults, lose two of three servers: an hour, not part of CI yet
-	$(BIN)/pytest -v -s -m long --timeout 3600 tests/lanes
+# Two lanes side by side: most have one guest, which keeps one core busy.
+boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and clusters
+	$(BIN)/pytest -v -n 2 --dist loadgroup -m "boot or archive" --timeout 3600 tests
 
 bench: system $(VENV)/ready ## measure what is claimed about speed and memory, side by side with a peer
 	$(BIN)/python -m bench

@@ -29,6 +29,8 @@ CGROUP_WORDS = ("cgroup_enable=memory", "cgroup_memory=1")
 """k3s needs the memory controller, which a Pi's firmware switches off."""
 
 _STEPS = "firstboot/steps/"
+_AGAIN = "imagesmith-again.service"
+"""Where there is no cloud-init it has nothing to do."""
 
 
 def step_names(materials: Materials) -> tuple[str, ...]:
@@ -55,6 +57,10 @@ def scripts_and_units(given: Given) -> tuple[Edit, ...]:
     for unit in ("imagesmith-firstboot.service", "imagesmith-report.service"):
         edits.append(PutFile("root", f"{UNITS}/{unit}", files[f"firstboot/{unit}"]))
         edits.append(enabled(unit))
+    edits += [
+        PutFile("root", f"{UNITS}/{_AGAIN}", files[f"firstboot/{_AGAIN}"]),
+        Link("root", f"/etc/systemd/system/sysinit.target.wants/{_AGAIN}", f"{UNITS}/{_AGAIN}"),
+    ]
     keys = "".join(f"{key}\n" for key in node.settings.ssh_keys)
     if node.settings.password:
         # The step 15-account sets it and takes it away.

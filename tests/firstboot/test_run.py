@@ -122,3 +122,32 @@ def test_a_log_that_cannot_be_written_stops_nothing(bare: NodeFolder) -> None:
     (bare.root / "var/log/imagesmith/firstboot.log").mkdir(parents=True)
     counting(bare, "10-good")
     assert bare.run("run").returncode == 0
+
+
+# -- cloud-init before us -----------------------------------------------------------------------------------
+
+KEPT = "var/lib/imagesmith/cloud-init-kept"
+
+
+def test_it_notes_that_all_of_cloud_init_is_on_the_disk(bare: NodeFolder) -> None:
+    bare.write("var/lib/cloud/instance/boot-finished", "")
+    bare.stand_in("sync", 'exec /bin/sync "$@"')
+    assert bare.run("run").returncode == 0
+    assert bare.exists(KEPT)
+    state = bare.root / "var/lib/imagesmith"
+    # The whole file system, and before the note: it is what the note says.
+    assert bare.calls.index(f"sync -f {state}") < bare.calls.index(f"sync {bare.root / KEPT}.new")
+
+
+def test_a_cloud_init_that_has_not_finished_is_not_noted(bare: NodeFolder) -> None:
+    bare.write("var/lib/cloud/instance/obj.pkl", "")
+    assert bare.run("run").returncode == 0
+    assert not bare.exists(KEPT)
+
+
+def test_where_it_is_noted_nothing_is_synced_again(bare: NodeFolder) -> None:
+    bare.write("var/lib/cloud/instance/boot-finished", "")
+    assert bare.run("run").returncode == 0
+    bare.stand_in("sync", 'exec /bin/sync "$@"')
+    assert bare.run("run").returncode == 0
+    assert not [call for call in bare.calls if call.startswith("sync -f")]

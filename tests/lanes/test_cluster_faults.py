@@ -26,17 +26,18 @@ from imagesmith.formats import manifest
 
 pytestmark = [
     pytest.mark.boot,
-    pytest.mark.long,
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("rack"),
+    pytest.mark.xdist_group("bad-day"),
 ]
 
 TELLS_TIME = False
 SEED = int(os.environ.get("IMAGESMITH_SEED") or time.time())
 FIRST_BOOT_S = (12.0, 90.0)
 """Between the kernel's first line and the last of the first boot's steps, in processor time."""
+CLOUD_INIT_S = 12.0
+"""Of processor time, from cloud-init's first word to its last."""
 CUT, LATE = AGENTS
 
 
@@ -63,13 +64,22 @@ def strangers(tmp_path_factory: pytest.TempPathFactory, rack_desk: Desk) -> Desk
 
 @pytest.fixture(scope="module")
 def agents_on(rack: Rack, chance: random.Random) -> None:
-    """One agent's power is cut twice in its first boot; the other's battery is empty."""
+    """One agent's power is cut twice in its first boot, once while cloud-init writes; the other's battery is empty."""
     rack.insert(LATE).switch_on(clock="2000-01-01T00:00:00")
     cut = rack.insert(CUT)
     cut.switch_on()
-    for _ in range(2):
-        cut_after(cut, chance.uniform(*FIRST_BOOT_S))
-        cut.switch_on()
+    wait_for_console(cut, b"running 'init-local'")
+    cut_after(cut, cut.busy_s + chance.uniform(0.5, CLOUD_INIT_S))
+    cut.switch_on()
+    cut_after(cut, chance.uniform(*FIRST_BOOT_S))
+    cut.switch_on()
+
+
+def wait_for_console(machine: Machine, words: bytes) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while words not in machine.log.read_bytes():
+        assert time.monotonic() < until and not machine.died, machine.tail()
+        time.sleep(0.1)
 
 
 def cut_after(machine: Machine, busy_s: float) -> None:

@@ -20,9 +20,8 @@ pytestmark = [
     pytest.mark.boot,
     pytest.mark.archive,
     pytest.mark.root,
-    pytest.mark.long,
     pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("rack"),
+    pytest.mark.xdist_group("three-servers"),
 ]
 
 SERVERS = ("ha-1", "ha-2", "ha-3")

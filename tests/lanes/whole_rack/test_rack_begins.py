@@ -6,13 +6,12 @@ tests look at one rack, in this order; the last ones switch its machines off and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from lanes.racks import AGENTS, NODES, PATIENCE_S, SERVER, fat_copy, secrets_of
+from lanes.racks import AGENTS, NODES, PATIENCE_S, SERVER, fat_copy, passwords_of, secrets_of
 from rack.desk import Desk
-from rack.network import Lan
 from rack.running import Rack
 
 from imagesmith.boot.report import judge
@@ -23,7 +22,7 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("rack"),
+    pytest.mark.xdist_group("whole-rack"),
 ]
 
 # What everybody can read, the programs of the base apart. The patterns come by standard input, never by a command line.
@@ -38,25 +37,6 @@ known='-path /usr/share -o -path /usr/lib/x86_64-linux-gnu -o -path /usr/lib/mod
 rm /run/patterns
 """
 BAIT = "a text that this test alone knows"
-
-
-@pytest.fixture(scope="module")
-def rack(rack_desk: Desk, lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with Rack(rack_desk, lan, tmp_path_factory.mktemp("machines")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def ready(rack: Rack) -> Mapping[str, Mapping[str, str]]:
-    """All nodes, Ready, the server switched on well after the agents; and what each reported of its first boot."""
-    for node in AGENTS:
-        rack.insert(node).switch_on()
-    for node in AGENTS:
-        rack.wait_for_ssh(node, PATIENCE_S)
-    rack.insert(SERVER).switch_on()
-    rack.wait_until_ready(NODES, PATIENCE_S)
-    print(f"Ready {rack.machines[AGENTS[0]].elapsed:.0f} s after the first power-on")
-    return {node: rack.machines[node].report(PATIENCE_S) for node in NODES}
 
 
 @pytest.mark.parametrize("node", AGENTS)
@@ -103,7 +83,9 @@ def test_ssh_asks_nothing(rack: Rack, ready: object, node: str, port: int) -> No
 def test_what_everybody_can_read_holds_no_secret(rack: Rack, ready: object, node: str) -> None:
     """In the running guest; a file of the test's own shows that the search would find one."""
     rack.asked(node, "sh", "-c", f"umask 022; echo {BAIT} >/tmp/bait")
-    patterns = "\n".join([*secrets_of(rack.desk, node).values(), BAIT]) + "\n"
+    drawn = {*secrets_of(rack.desk, node).values(), *passwords_of(rack.desk).values()}
+    assert len(drawn) > 6
+    patterns = "\n".join([*drawn, BAIT]) + "\n"
     found = rack.asked(node, "sh", "-c", SEARCH, given=patterns, within_s=400)
     rack.asked(node, "rm", "/tmp/bait")
     assert found.splitlines() == ["/tmp/bait"]
@@ -112,7 +94,7 @@ def test_what_everybody_can_read_holds_no_secret(rack: Rack, ready: object, node
 @pytest.mark.parametrize("node", NODES)
 def test_fat_holds_no_secret(rack_desk: Desk, node: str, tmp_path: Path) -> None:
     """FAT keeps no modes: whoever holds the card reads it, and so does every program on the node."""
-    secrets, files = secrets_of(rack_desk, node), fat_copy(rack_desk, node, tmp_path / "fat")
+    secrets, files = {**secrets_of(rack_desk, node), **passwords_of(rack_desk)}, fat_copy(rack_desk, node, tmp_path / "fat")
     assert len(files) > 5
     for path in files:
         data = path.read_bytes()
