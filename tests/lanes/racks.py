@@ -37,20 +37,6 @@ nodes:
   - {name: agent-2, profile: qemu-x86-worker, address: 10.77.0.3/24, labels: {disk: slow}}
 """
 
-POWER = INVENTORY.replace("NAME", "powered").replace(
-    "defaults:",
-    """\
-power:
-  ups: {driver: dummy-ups, port: state.dev}
-  runtime: 30m
-  stages:
-    workers: {after: 5m, below: 60%}
-    primary: {after: 10m, below: 30%}
-  stop: {workers: 60s, primary: 60s}
-defaults:""",
-)
-"""The same with a UPS; nodes go by the charge, so that nobody waits for minutes."""
-
 
 def secrets_of(desk: Desk, node: str) -> dict[str, str]:
     """The passwords that a node's image holds, read from its root file system."""

@@ -94,7 +94,10 @@ def test_what_everybody_can_read_holds_no_secret(rack: Rack, ready: object, node
 @pytest.mark.parametrize("node", NODES)
 def test_fat_holds_no_secret(rack_desk: Desk, node: str, tmp_path: Path) -> None:
     """FAT keeps no modes: whoever holds the card reads it, and so does every program on the node."""
-    secrets, files = {**secrets_of(rack_desk, node), **passwords_of(rack_desk)}, fat_copy(rack_desk, node, tmp_path / "fat")
+    secrets, files = (
+        {**secrets_of(rack_desk, node), **passwords_of(rack_desk)},
+        fat_copy(rack_desk, node, tmp_path / "fat"),
+    )
     assert len(files) > 5
     for path in files:
         data = path.read_bytes()

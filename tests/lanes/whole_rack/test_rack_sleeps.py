@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
-from lanes.racks import AGENTS, NODES, PATIENCE_S, POWER, SERVER, volumes
-from rack import k3s_program
+from lanes.racks import AGENTS, NODES, PATIENCE_S, SERVER, volumes
 from rack.desk import CommandFailed, Desk
-from rack.network import Lan
 from rack.running import Rack
 
 pytestmark = [
@@ -23,7 +20,7 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("rack"),
+    pytest.mark.xdist_group("whole-rack"),
 ]
 SWITCHED_OFF = "the UPS is told to switch off"
 DRIVERS = "/usr/local/lib/nut-of-tests"
@@ -37,24 +34,11 @@ LOST, LAST = AGENTS
 
 
 @pytest.fixture(scope="module")
-def powered(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    folder = tmp_path_factory.mktemp("powered")
-    desk = Desk(folder / "desk", POWER, k3s_program.chosen(folder))
-    desk.draw()
-    desk.build()
-    return desk
-
-
-@pytest.fixture(scope="module")
-def rack(powered: Desk, lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with Rack(powered, lan, tmp_path_factory.mktemp("power")) as made:
-        for node in NODES:
-            made.insert(node).switch_on()
-        for node in NODES:
-            assert made.machines[node].report(PATIENCE_S)["step.72-power"] == "done"
-        plug_in(made)
-        made.wait_until_ready(NODES, PATIENCE_S)
-        yield made
+def plugged(rack: Rack, ready: object) -> None:
+    """A UPS on mains that every node hears of, and the tests' driver for it."""
+    for node in NODES:
+        assert "done" in rack.asked(node, "cat", "/var/lib/imagesmith/steps/72-power")
+    plug_in(rack)
 
 
 def plug_in(rack: Rack) -> None:
@@ -86,6 +70,10 @@ def status(rack: Rack, node: str) -> str:
     return rack.ssh(node, "upsc", f"ups@{host}", "ups.status").stdout.strip()
 
 
+def status_of_all(rack: Rack) -> str:
+    return rack.imagesmith("status", "--identity", str(rack.desk.key))
+
+
 def wait_for_log(rack: Rack, node: str, words: str) -> None:
     def look() -> str:
         return "" if words in rack.ssh(node, "sudo", "-n", "journalctl", "-b", "-u", "imagesmith-ups").stdout else words
@@ -109,46 +97,46 @@ def wait_until_off(rack: Rack, node: str) -> float:
     return time.monotonic() - begun
 
 
-def check_of_root(rack: Rack, powered: Desk, node: str) -> str:
+def check_of_root(rack: Rack, rack_desk: Desk, node: str) -> str:
     """What e2fsck says of the disk that the machine left, of which nothing is repaired; its exit code first."""
     overlay = rack.machines[node].log.with_name("disk.qcow2")
     raw = overlay.with_suffix(".raw")
     subprocess.run(["qemu-img", "convert", "-O", "raw", overlay, raw], check=True, timeout=600)
-    disk = f"{raw}?offset={volumes(powered, node)['root']}"
+    disk = f"{raw}?offset={volumes(rack_desk, node)['root']}"
     done = subprocess.run(["e2fsck", "-fn", disk], capture_output=True, text=True, timeout=600, check=False)
     raw.unlink()
     return f"{done.returncode} {done.stdout}{done.stderr}"
 
 
-def test_status_tells_nothing_of_a_ups_on_mains(rack: Rack) -> None:
-    assert "battery" not in rack.imagesmith("status")
+def test_status_tells_nothing_of_a_ups_on_mains(rack: Rack, plugged: None) -> None:
+    assert "battery" not in status_of_all(rack)
 
 
-def test_mains_that_come_back_in_time_cancel_it(rack: Rack) -> None:
+def test_mains_that_come_back_in_time_cancel_it(rack: Rack, plugged: None) -> None:
     say(rack, "OB DISCHRG", 95)
     for node in NODES:
         wait_for_log(rack, node, "mains are away")
     with pytest.raises(CommandFailed, match="on battery"):
-        rack.imagesmith("status")
+        status_of_all(rack)
     say(rack, "OL CHRG", 95)
     for node in NODES:
         wait_for_log(rack, node, "mains are back")
     assert all(rack.machines[node].is_on for node in NODES)
 
 
-def test_a_ups_that_is_unplugged_is_told_of_and_brings_nobody_down(rack: Rack) -> None:
+def test_a_ups_that_is_unplugged_is_told_of_and_brings_nobody_down(rack: Rack, plugged: None) -> None:
     rack.asked(SERVER, "systemctl", "stop", "nut-driver@ups.service", within_s=120)
     for node in NODES:
         wait_for_log(rack, node, "says: nothing")
     with pytest.raises(CommandFailed, match="UPS"):
-        rack.imagesmith("status")
+        status_of_all(rack)
     time.sleep(60)
     assert all(rack.machines[node].is_on for node in NODES)
     rack.asked(SERVER, "systemctl", "start", "nut-driver@ups.service", within_s=120)
     wait_for_mains(rack)
 
 
-def test_nodes_go_in_order_and_the_ups_is_switched_off_last(rack: Rack) -> None:
+def test_nodes_go_in_order_and_the_ups_is_switched_off_last(rack: Rack, plugged: None) -> None:
     say(rack, "OB DISCHRG", 90)
     wait_until_battery(rack, LOST)
     # To the host it still speaks, to its primary no more.
@@ -165,7 +153,7 @@ def test_nodes_go_in_order_and_the_ups_is_switched_off_last(rack: Rack) -> None:
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_a_node_left_its_disk_clean(rack: Rack, powered: Desk, node: str) -> None:
-    told = check_of_root(rack, powered, node)
+def test_a_node_left_its_disk_clean(rack: Rack, rack_desk: Desk, node: str) -> None:
+    told = check_of_root(rack, rack_desk, node)
     assert told.startswith("0 "), told
     assert "skipping journal recovery" not in told
