@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Started in the background of a script, or by nohup, we and our children would inherit that signals are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,3 +30,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _accepted(report: Any) -> bool:
     return hasattr(report, "wasxfail") or any(reason in str(report.longrepr) for reason in ACCEPTED)
+
+
+class Together(LoadScopeScheduling):
+    """Tests that look at one rack of guests, or at one wheel, go to one worker; all others to whoever is free.
+
+    By their path: the groups of pytest-xdist 3.8 are lost on pytest 9.2, whose nodes have their names for good.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if path.startswith("tests/lanes/whole_rack/"):
+            return "tests/lanes/whole_rack"
+        return path if path.startswith(("tests/lanes/test_cluster_", "tests/test_wheel")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    return Together(config, log) if config.getvalue("dist") == "loadgroup" else None

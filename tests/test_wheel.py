@@ -16,7 +16,7 @@ import pytest
 from imagesmith.resources import FOLDERS
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.slow
 
 _MAKE_SDIST = "import hatchling.build, sys; print(hatchling.build.build_sdist(sys.argv[1]))"
 

@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("bad-day"),
 ]
 
 TELLS_TIME = False

@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("three-servers"),
 ]
 
 SERVERS = ("ha-1", "ha-2", "ha-3")

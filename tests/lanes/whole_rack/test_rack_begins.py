@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("whole-rack"),
 ]
 
 # What everybody can read, the programs of the base apart. The patterns come by standard input, never by a command line.

@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("whole-rack"),
 ]
 
 FURNISH = """

@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
-    pytest.mark.xdist_group("whole-rack"),
 ]
 SWITCHED_OFF = "the UPS is told to switch off"
 DRIVERS = "/usr/local/lib/nut-of-tests"
