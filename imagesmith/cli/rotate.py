@@ -13,6 +13,7 @@ from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
 from imagesmith.model import Cluster
 from imagesmith.planning.rotating import can_be_applied
+from imagesmith.vault.names import OLD
 from imagesmith.workflow.nodes import rack_of
 from imagesmith.workflow.rotate import done, rotate, what_follows
 from imagesmith.workflow.rotation import apply
@@ -25,7 +26,7 @@ from imagesmith.workflow.vault import Opening
 @click.option("--new-cluster", is_flag=True, help="With cluster/ca: a new root, under which no node of now belongs.")
 @click.option("--apply", "applying", is_flag=True, help="Bring it to the nodes that run too, over SSH.")
 @click.option("--resume", is_flag=True, help="With --apply: what was drawn before, where that stopped.")
-@click.option("--done", "has_it", is_flag=True, help="Draw nothing: every node has what was drawn last, by new cards.")
+@click.option("--done", "has_it", is_flag=True, help="Draw nothing: what runs has what was drawn last.")
 @identity_option
 @yes_option
 @vault_key_option
@@ -88,5 +89,7 @@ def _has_it(folder: Path, name: str, as_json: bool, *, alone: bool) -> None:
     done(folder, name)
     if as_json:
         answer({"done": name})
+    elif name.endswith(OLD):
+        click.echo(f"{name} is no longer in the vault, and what it alone opens stays closed")
     else:
         click.echo(f"every node has {name}, as you say: it can be drawn anew")

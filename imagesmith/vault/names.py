@@ -57,6 +57,13 @@ def is_signed(name: str) -> bool:
     return name.startswith("nodes/") and name.endswith("/drain-certificate")
 
 
+def is_backup_identity(name: str) -> bool:
+    """Whether it opens a node's backups, or did: of those that it sealed nothing else does."""
+    while name.endswith(OLD):
+        name = name.removesuffix(OLD)
+    return name.startswith("nodes/") and name.endswith("/backup-identity")
+
+
 def of_node(node: str) -> tuple[str, ...]:
     """The names of all that one node has in a vault."""
     return (*(host_key_name(node, kind) for kind in KINDS), node_password_name(node))

@@ -20,6 +20,7 @@ from imagesmith.vault.files import make_folder, read_closed, write_new
 from imagesmith.vault.index import check_name
 from imagesmith.vault.names import LEAVES, OLD, ROTATING, SERVICE_KEY, has_authorities, is_authority
 from imagesmith.vault.store import Opened
+from imagesmith.workflow.rotate import is_brought_by_hand, refuse_second_old
 
 _UPPER_FILES = {authorities.INTERMEDIATE: "intermediate-ca.key", authorities.ROOT: "root-ca.key"}
 """As k3s's own script leaves them beside the others, from the lower to the upper."""
@@ -38,7 +39,10 @@ def take(folder: Path, name: str, content: Secret, where: str, *, replace: bool)
         if name in change.index.secrets:
             if not replace:
                 raise _there(folder, f"a {name}")
+            refuse_second_old(change.index, name, folder)
             change.keep_old(name)
+            if is_brought_by_hand(name) and ROTATING + name not in change.index.facts:
+                change.remember({ROTATING + name: store.now()})
         change.put(name, drawn)
 
 

@@ -28,6 +28,8 @@ from imagesmith.vault.names import (
     SERVER_TOKEN,
     SERVICE_KEY,
     UPPER,
+    is_authority,
+    is_backup_identity,
     is_signed,
 )
 from imagesmith.workflow.vault import Opening, no_more
@@ -43,9 +45,9 @@ def rotate(
 ) -> tuple[str, ...]:
     """Draw a secret anew, whose name it gives; the one before is kept under NAME.old.
 
-    `cluster/ca` is all authorities together, and asks for `new_cluster`. What nodes that run may have is not drawn once
-    more before all of them have it, since NAME.old is what they go by; `begins`: they do run, and get it next. Raises
-    UsageError where there is none.
+    `cluster/ca` is all authorities together, and asks for `new_cluster`. What nodes or a cluster that run may have is
+    not drawn once more before all of them have it, since NAME.old is what they go by; `begins`: they do run, and get it
+    next. What opens backups is not drawn once more while NAME.old is there. Raises UsageError where there is none.
     """
     if name.endswith(OLD):
         raise UsageError(f"{name} is what another secret was before", hint=f"rotate {name.removesuffix(OLD)}")
@@ -61,6 +63,7 @@ def rotate(
         return (name,)
     drawn = _signed_anew(folder, name, opening) if is_signed(name) else draw(name)
     with store.changing(folder) as change:
+        refuse_second_old(change.index, name, folder)
         change.keep_old(name)
         change.put(name, drawn)
         change.remember(facts)
@@ -86,44 +89,63 @@ def _signed_anew(folder: Path, name: str, opening: Opening) -> Drawn:
 def refuse_begun(folder: Path, name: str) -> None:
     """Raises UsageError where nodes are still to get what was drawn last: what they have would be in no vault."""
     when = read_index(folder).facts.get(ROTATING + name)
-    if when:
+    if not when:
+        return
+    end = f"imagesmith vault rotate {name} --done"
+    if not can_be_applied(name):
         raise UsageError(
-            f"{name} was drawn anew at {when}, and not every node has it yet, as far as is known: another one now "
-            "would lock nodes out",
+            f"{name} was drawn anew at {when}, and what has the one before may have it still: another one now would "
+            f"lose that one, which is {name}{OLD}",
             where=str(folder),
-            hint=f"imagesmith vault rotate {name} --apply --resume goes on; where all nodes have it, by new cards: "
-            f"imagesmith vault rotate {name} --done; where that cluster is no more: imagesmith vault founded --forget",
+            hint=f"what must follow: {what_follows(name)}. Once that is done: {end}",
+        )
+    raise UsageError(
+        f"{name} was drawn anew at {when}, and not every node has it yet, as far as is known: another one now "
+        "would lock nodes out",
+        where=str(folder),
+        hint=f"imagesmith vault rotate {name} --apply --resume goes on; where all nodes have it, by new cards: "
+        f"{end}; where that cluster is no more: imagesmith vault founded --forget",
+    )
+
+
+def refuse_second_old(index: Index, name: str, folder: Path) -> None:
+    """Raises UsageError where another would take the place of a key that opens backups, as nothing else does."""
+    if is_backup_identity(name) and name + OLD in index.secrets:
+        raise UsageError(
+            f"{name}{OLD} opens backups from before {name} came, and another one now would take its place: they could "
+            "never be opened again",
+            where=str(folder),
+            hint=f"once none of them is left, nor a node that still seals by it: imagesmith vault rotate {name}{OLD} "
+            f"--done lets go of it; imagesmith vault export {name}{OLD} FILE keeps it elsewhere",
         )
 
 
 def done(folder: Path, name: str) -> None:
-    """Remember that every node has what was drawn last. Raises UsageError where nothing of the name waits for that."""
+    """Remember that every node has what was drawn last. Of a key that opened backups, by its name with .old: let go of
+    it. Raises UsageError where nothing of the name waits for that."""
     with store.changing(folder) as change:
+        if name.endswith(OLD) and is_backup_identity(name):
+            if name not in change.index.secrets:
+                raise UsageError(f"the vault has no {name}", where=str(folder), hint="imagesmith vault list")
+            change.drop(name)
+            return
         if ROTATING + name not in change.index.facts:
-            raise UsageError(f"no node waits for {name}", where=str(folder), hint="--done goes with what was rotated")
+            hint = "--done goes with what was rotated"
+            if is_backup_identity(name) and name + OLD in change.index.secrets:
+                hint = f"imagesmith vault rotate {name}{OLD} --done lets go of what opened its backups before"
+            raise UsageError(f"no node waits for {name}", where=str(folder), hint=hint)
         change.remember({ROTATING + name: ""})
 
 
 def what_follows(name: str) -> str:
     """What a person does once a secret was drawn anew, honestly."""
-    node = name.split("/")[1] if name.startswith("nodes/") else ""
-    if node and "/host-key." in name:
+    if name.startswith("nodes/"):
+        return _follows_of_node(name, name.split("/")[1])
+    if name.startswith("addons/"):
         return (
-            f"{node} goes on with its old key. Build and flash it anew, or put the new one there yourself "
-            f"(imagesmith vault export {name}); then write known_hosts anew: imagesmith known-hosts"
-        )
-    if node and "/backup-" in name:
-        return (
-            f"{node} goes on with its old one until it is built and flashed anew, and what it backed up before needs "
-            "the old one to be restored (docs/backup.md); the NAS must take a new backup-key: imagesmith backup "
-            "authorized-keys"
-        )
-    if is_signed(name):
-        return f"{node} goes on with the old one, which stays good until it ends: build and flash the node anew"
-    if node:
-        return (
-            "the server knows the node by the old password: build and flash the node anew, and before it joins: "
-            f"kubectl -n kube-system delete secret {node}.node-password.k3s"
+            f"the database of {name.split('/')[1]} goes on with the old one ({name}{OLD}), and after the "
+            "next imagesmith addons apply its site can't log in: change it in the database first (ALTER "
+            "USER; docs/addons.md)"
         )
     if name == CA:
         return (
@@ -141,7 +163,45 @@ def what_follows(name: str) -> str:
     return _follows_of_cluster(name)
 
 
+def _follows_of_node(name: str, node: str) -> str:
+    if "/host-key." in name:
+        return (
+            f"{node} goes on with its old key. Build and flash it anew, or put the new one there yourself "
+            f"(imagesmith vault export {name}); then write known_hosts anew: imagesmith known-hosts"
+        )
+    if is_backup_identity(name):
+        return (
+            f"{node} goes on sealing by its old one until it is built and flashed anew, and what it backed up before "
+            f"needs {name}{OLD} to be restored (docs/backup.md): it stays until you let go of it by imagesmith vault "
+            f"rotate {name}{OLD} --done"
+        )
+    if name.endswith("/backup-key"):
+        return (
+            f"{node} goes on with its old one: build and flash it anew, and give the NAS its new line in "
+            "authorized_keys (imagesmith backup authorized-keys). What it signed before is no longer restored by "
+            "imagesmith, but by hand (docs/backup.md)"
+        )
+    if name.endswith("/zerotier-identity"):
+        return (
+            f"{node} goes on as its old member: build its image anew, take the old member away on the network's page "
+            "or controller (it has the node's address there), let the new one in by imagesmith vpn authorise, and "
+            "flash the node. Where k3s goes over ZeroTier (vpn.zerotier.k3s) it is locked out of the cluster meanwhile"
+        )
+    if is_signed(name):
+        return f"{node} goes on with the old one, which stays good until it ends: build and flash the node anew"
+    return (
+        "the server knows the node by the old password: build and flash the node anew, and before it joins: "
+        f"kubectl -n kube-system delete secret {node}.node-password.k3s"
+    )
+
+
 def _follows_of_cluster(name: str) -> str:
+    if name.startswith("cluster/ups-"):
+        return (
+            "the nodes go on with the old one, and one that is built from now on is refused by those of before: build "
+            "and flash every node anew, or change it by hand on all of them (/etc/nut/upsd.users where the UPS is, the "
+            "MONITOR lines of /etc/nut/upsmon.conf) and restart NUT there"
+        )
     back = f"the old one comes back by imagesmith vault export {name}{OLD} FILE and vault import {name} FILE --replace"
     told = {
         SERVER_TOKEN: (
@@ -199,8 +259,17 @@ def _one_authority(folder: Path, name: str, opening: Opening, facts: Mapping[str
             change.remember(authorities.facts_of({name: made}))
 
 
+def is_brought_by_hand(name: str) -> bool:
+    """Whether nodes, or a database, may have what is under a name until a person has brought them another."""
+    ours = name.startswith(("nodes/", "addons/", "cluster/"))
+    others = (can_be_applied, is_signed, is_authority, is_backup_identity)
+    return ours and not name.endswith(OLD) and not any(is_other(name) for is_other in others)
+
+
 def _may_be_in_use(folder: Path, name: str) -> bool:
-    """Whether nodes that run may have what is under a name, and another can be brought to them."""
+    """Whether what runs may have what is under a name, so that NAME.old is what it goes by once that is replaced."""
+    if is_brought_by_hand(name):
+        return True
     return can_be_applied(name) and (name.startswith("nodes/") or _is_built(read_index(folder)))
 
 
