@@ -94,9 +94,7 @@ class Door:
                 self.sleep(min(wait, MOST_WAIT_S))
                 wait *= 2
             try:
-                answer = requests.request(
-                    method, url, json=body, auth=self._show_token, timeout=_TIMEOUT_S, allow_redirects=False
-                )
+                answer = self._once(method, url, body)
             except requests.RequestException as error:
                 why = f"it can't be reached ({type(error).__name__})"
                 continue
@@ -110,6 +108,14 @@ class Door:
             else:
                 return self._read(answer, url, missing)
         raise NodeUnreachable(f"{why}, {TRIES} times", where=url, hint="run it again later: what is done stays done")
+
+    def _once(self, method: str, url: str, body: object) -> requests.Response:
+        with requests.Session() as session:
+            # Over http, which is this machine alone, a proxy of the environment would read the token.
+            session.trust_env = not url.startswith("http://")
+            return session.request(
+                method, url, json=body, auth=self._show_token, timeout=_TIMEOUT_S, allow_redirects=False
+            )
 
     def _show_token(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """As an `auth`, so that no ~/.netrc puts another in its place."""

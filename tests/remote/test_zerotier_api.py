@@ -137,6 +137,18 @@ def test_the_token_is_not_shown_to_whom_it_is_sent_on(fake: Fake, vault: Path) -
         assert other.seen == []
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_no_proxy_is_shown_the_token_that_goes_in_the_clear(
+    fake: Fake, vault: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving_api(Fake(fake.kind, NETWORK)) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        assert let_in(fake, vault).changed == ("head",)
+        assert proxy.seen == []
+
+
 def test_an_answer_that_is_no_json_is_told(fake: Fake, vault: Path) -> None:
     fake.raw = b"<html>"
     with pytest.raises(ContentMalformed, match="no JSON"):
