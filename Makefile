@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO ?= out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test boot-test bench golden docs system clean
+.PHONY: help demo check test boot-test long-test bench golden docs system clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,12 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 test: system $(VENV)/ready ## every test but the boot lane and the archive's
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
 
-# Two lanes side by side: most have one guest, which keeps one core busy.
-boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and clusters
-	$(BIN)/pytest -v -n 2 --dist loadgroup -m "boot or archive" --timeout 3600 tests
+boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and a cluster
+	$(BIN)/pytest -v -m "(boot or archive) and not long" --timeout 3600 tests
+
+long-test: system $(VENV)/ready ## a cluster's faults, three servers, backups and power cuts: an hour, not part of CI yet
+	$(BIN)/pytest -v -s -m boot --timeout 3600 tests/lanes/whole_rack tests/lanes/test_cluster_faults.py \
+	  tests/lanes/test_cluster_ha.py
 
 bench: system $(VENV)/ready ## measure what is claimed about speed and memory, side by side with a peer
 	$(BIN)/python -m bench

@@ -55,6 +55,7 @@ OURS = (
     "etc/imagesmith", "usr/lib/imagesmith", "usr/lib/systemd/system/imagesmith-", "usr/lib/clock-epoch",
     "etc/ssh/sshd_config.d/10-imagesmith.conf",
     "etc/systemd/system/multi-user.target.wants", "etc/machine-id", "etc/locale.gen",
+    "etc/systemd/system/sysinit.target.wants/imagesmith-again.service",
     "var/lib/cloud", "etc/cloud/cloud.cfg.d/99-imagesmith.cfg",
 )  # fmt: skip
 """What a build changes on every root of these."""

@@ -111,7 +111,7 @@ def test_every_step_of_the_first_boot_is_there_and_can_run(name: str) -> None:
 def test_enabled_units_of_ours_are_there(name: str) -> None:
     placed = {e.path for e in edits(name) if isinstance(e, PutFile)}
     links = [e for e in edits(name) if isinstance(e, Link) and "imagesmith" in e.path]
-    assert len(links) == 2
+    assert len(links) == 3
     assert {link.target for link in links} <= placed
 
 

@@ -26,6 +26,7 @@ from imagesmith.formats import manifest
 
 pytestmark = [
     pytest.mark.boot,
+    pytest.mark.long,
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),

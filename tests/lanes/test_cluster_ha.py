@@ -18,6 +18,7 @@ from rack.running import Rack
 
 pytestmark = [
     pytest.mark.boot,
+    pytest.mark.long,
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3600),
