@@ -196,6 +196,9 @@ def _upgrade_one(
         f"on this node: {moved} and restart"
     )
     if images and _lacks(one, images):
+        if one.program != wanted.text:
+            # Of an upgrade before, that was stopped: they would be kept in the place of those that lie there now.
+            yield Run(node, "remove images that an upgrade before has kept", ("rm", "-f", _IMAGES_BEFORE))
         yield from _send_images(node, images)
     if program and one.program != wanted.text:
         yield Run(node, "send the program", ("sh", "-c", f"umask 077 && cat >{_NEW} && sync {_NEW}"),

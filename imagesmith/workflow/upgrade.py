@@ -6,7 +6,7 @@ takes the place of the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def upgrade_nodes(
     images = given_images(of, release.images)
     with reached(of) as nodes:
         _, known = asked_cluster(nodes, of.servers)
-        running = tuple(each(names, lambda name: _running(of, nodes, name, kinds[name], known)).values())
+        running = tuple(each(names, lambda name: _running(of, nodes, name, kinds[name], known, images)).values())
         check(running, target)
         for kind in {one.architecture for one in running if one.program != target} - programs.keys():
             if release.obtain:
@@ -115,7 +115,15 @@ def _programs(files: Sequence[Given]) -> dict[str, tuple[Program, Path]]:
     return found
 
 
-def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Mapping[str, KubeNode]) -> Running:
+def _running(
+    of: Rack,
+    nodes: Session,
+    name: str,
+    kind: Architecture,
+    known: Mapping[str, KubeNode],
+    given: Collection[str],
+) -> Running:
+    """`given`: the architectures that images are given for."""
     kube = known.get(name)
     try:
         program = facts_of(nodes, name).get("k3s_version")
@@ -123,7 +131,8 @@ def _running(of: Rack, nodes: Session, name: str, kind: Architecture, known: Map
         hint = f"bring it back, or leave an agent out: --without {name}"
         raise NodeUnreachable(error.what, where=name, hint=hint) from None
     images = ""
-    if of.cluster.k3s and of.cluster.k3s.airgap:
+    # Also where they are only given: a node that is not asked lacks them for ever.
+    if kind in given or (of.cluster.k3s and of.cluster.k3s.airgap):
         images = images_on(of, nodes, name, kind)
     return Running(
         name, of.duties[name], kind, kube.version if kube else "", program, bool(kube and kube.ready), images

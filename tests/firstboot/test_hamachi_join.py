@@ -73,6 +73,22 @@ def test_a_network_is_known_by_its_name_too(made: NodeFolder) -> None:
     assert "hamachi do-join home" not in made.calls
 
 
+def test_another_network_whose_name_begins_alike_is_not_taken_for_it(made: NodeFolder) -> None:
+    made.write(
+        "hamachi/networks", " * [123-456-789]homeoffice  capacity: 1/5\n * [123-456-780]home two  capacity: 1/5\n"
+    )
+    made.write("etc/imagesmith/hamachi.conf", "HAMACHI_NETWORK='home'\nHAMACHI_NICK='head'\n")
+    join(made)
+    assert "hamachi do-join home" in made.calls
+
+
+def test_a_name_of_two_words_is_known(made: NodeFolder) -> None:
+    made.write("hamachi/networks", " * [123-456-789]  my home   capacity: 1/5\n")
+    made.write("etc/imagesmith/hamachi.conf", "HAMACHI_NETWORK='my home'\nHAMACHI_NICK='head'\n")
+    assert join(made).returncode == 0
+    assert "hamachi do-join my home" not in made.calls
+
+
 def test_an_account_is_asked_to_own_the_node_once(made: NodeFolder) -> None:
     made.write("etc/imagesmith/hamachi.conf", "HAMACHI_NETWORK='123-456-789'\nHAMACHI_ACCOUNT='me@example.org'\n")
     join(made)

@@ -174,6 +174,21 @@ def test_images_of_before_stay_beside_until_the_node_is_ready(without_internet: 
     assert images(rack)["s-2"] == [(TARBALL, f"images of {NEW}")]
 
 
+def test_images_that_an_older_upgrade_kept_are_no_way_back(without_internet: Running, tmp_path: Path) -> None:
+    rack = without_internet
+    rack.machines["s-2"].write(f"{IMAGES}.before", "images of two before")
+    rack.machines["s-2"].write("fails-to-start", "")
+    with pytest.raises(NodeUnreachable):
+        with_images(rack, tmp_path)
+    assert images(rack)["s-2"] == [(TARBALL, f"images of {NEW}"), ("images.before", f"images of {OLD}")]
+
+
+def test_images_given_to_a_cluster_with_internet_are_sent_once(rack: Running, tmp_path: Path) -> None:
+    (tmp_path / TARBALL).write_text(f"images of {NEW}")
+    assert with_images(rack, tmp_path) == Upgraded(("s-1", "s-2", "a-1"), ())
+    assert with_images(rack, tmp_path) == Upgraded((), ("s-1", "s-2", "a-1"))
+
+
 def test_images_that_arrive_broken_are_not_put_in_place(without_internet: Running, tmp_path: Path) -> None:
     (tmp_path / TARBALL).write_text("images " * 100)
     without_internet.machines["s-1"].write("bad-card", "")
