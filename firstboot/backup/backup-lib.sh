@@ -14,6 +14,21 @@ DATA=$ROOT/var/lib/rancher/k3s
 BOX=$ROOT/run/imagesmith/backup
 NAMESPACE=imagesmith-backup
 
+# A file that gets what is said too, where there is one.
+LOG=
+
+# say TEXT, give_up TEXT: as those of lib.sh, also where nobody listens any more: a pipe that broke would end this script
+# at once, without its EXIT trap. The subshell alone is in its way.
+say() {
+    [ -z "$LOG" ] || printf '%s %s\n' "$(utc_now)" "$*" >>"$LOG" || true
+    { (trap '' PIPE && printf '%s\n' "$*"); } 2>/dev/null || true
+}
+
+give_up() {
+    say "$@" >&2
+    exit 1
+}
+
 # wanted KEY [DEFAULT]: a setting of backup.conf, read as those of node.conf are.
 wanted() (
     CONF=$BACKUP_CONF

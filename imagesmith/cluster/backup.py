@@ -9,7 +9,7 @@ from __future__ import annotations
 from imagesmith.families.payload_files import LIBRARY
 from imagesmith.formats.assignments import assignments
 from imagesmith.model import Cluster, Edit, Link, MakeDir, Materials, Part, Profile, Promise, PutFile, Sealed
-from imagesmith.model.backup import Backup, NfsStore, SshStore
+from imagesmith.model.backup import NEVER_LAID, Backup, NfsStore, SshStore
 
 CONF = "/etc/imagesmith/backup.conf"
 KEYS = "/etc/imagesmith/backup"
@@ -144,7 +144,7 @@ def _settings(part: Part, backup: Backup) -> dict[str, str]:
 
 
 def _lists(backup: Backup) -> tuple[Edit, ...]:
-    found = {"exclude": backup.exclude, "include": backup.include, "state": backup.state}
+    found = {"exclude": backup.exclude, "include": backup.include, "state": backup.state, "never": NEVER_LAID}
     return tuple(
         PutFile("root", f"/etc/imagesmith/backup.{name}", "".join(f"{path}\n" for path in paths).encode())
         for name, paths in found.items()

@@ -7,6 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEVER_LAID = (
+    # What the card starts by, and the programs of its base.
+    *("/boot", "/etc/fstab", "/etc/crypttab", "/bin", "/sbin", "/lib", "/usr/bin", "/usr/sbin", "/usr/lib/modules"),
+    *("/usr/lib/firmware", "/usr/lib/systemd", "/var/lib/dpkg", "/proc", "/sys", "/dev", "/run", "/tmp"),
+    # Who the node is, on the network and to others.
+    *("/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh", "/etc/network", "/etc/netplan", "/etc/resolv.conf"),
+    *("/etc/systemd/network", "/etc/NetworkManager", "/etc/wireguard", "/etc/nftables.conf"),
+    # Who may log in, as the inventory has it now.
+    *("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d"),
+    # What is imagesmith's and k3s's.
+    *("/etc/imagesmith", "/usr/lib/imagesmith", "/var/lib/imagesmith", "/etc/rancher", "/var/lib/rancher/k3s/server"),
+    *("/var/lib/rancher/k3s/agent", "/var/lib/rancher/k3s/data", "/var/lib/kubelet"),
+    *("/etc/systemd/system/k3s.service", "/etc/systemd/system/k3s-agent.service"),
+)
+"""What a restore leaves as the fresh card has it, whatever an inventory says: refused there, left out on the node."""
+
 
 @dataclass(frozen=True, slots=True)
 class SshStore:

@@ -14,6 +14,8 @@ from imagesmith.cluster.k3s import unit_of
 from imagesmith.errors import ContentMalformed, UsageError
 from imagesmith.planning.life import ByHand, Run, Step, answers, is_ready
 
+AHEAD = timedelta(days=1)
+"""How far a node's clock may be before this one: more is no zone mixed up, but a clock that is wrong."""
 LATE = timedelta(days=2)
 """Twice the interval: one night may fail, and is made up for in the next."""
 BACKUP = "/usr/lib/imagesmith/backup-node"
@@ -68,6 +70,8 @@ def judged(told: Mapping[str, str], now: datetime) -> Iterable[str]:
     good = last_good(told)
     if good and now - good > LATE:
         yield f"its last backup is {(now - good).days} days old"
+    if good and good - now > AHEAD:
+        yield f"its last backup is of {good:%Y-%m-%d}, which is yet to come: its clock was wrong, or this one is"
     old = since.isdecimal() and now - datetime.fromtimestamp(int(since), UTC) > LATE
     if not good and old and state not in ("failed", "held"):
         yield "it was never backed up"

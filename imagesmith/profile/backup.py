@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagesmith.model.backup import Backup, Keep, NfsStore, SshStore
+from imagesmith.model.backup import NEVER_LAID, Backup, Keep, NfsStore, SshStore
 from imagesmith.profile import names
 from imagesmith.profile.document import Table, Value
 from imagesmith.profile.inventory import Inventory
@@ -19,8 +19,6 @@ _PATH = re.compile(r"(/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*|/\.[A-Za-z0-9_+@-][A-Za-
 _LONGEST = 200
 _OPTION = re.compile(r"[a-z][a-z0-9_]*(=[A-Za-z0-9._:/-]{1,100})?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
-_NEVER_LAID = ("/boot", "/etc/fstab", "/proc", "/sys", "/dev", "/run", "/usr/lib/modules", "/lib/modules", "/tmp")
-"""What a restore leaves as the fresh card has it, whatever an inventory says."""
 _SOME = "/srv/backup"
 Store = SshStore | NfsStore
 
@@ -40,10 +38,13 @@ def read_backup(fields: Fields) -> Backup | None:
         without=tuple(dict.fromkeys(fields.take("without", listed(text(names.host_name)), ()))),
     )
     for path in backup.state:
-        if any(path == one or path.startswith(f"{one}/") for one in _NEVER_LAID):
-            fields.complain(
-                "state", f"{path} is what the fresh card starts by, so it is never laid back", "leave it out"
-            )
+        within = [one for one in NEVER_LAID if f"{path}/".startswith(f"{one}/")]
+        holds = [one for one in NEVER_LAID if one.startswith(f"{path}/")]
+        if within:
+            fields.complain("state", f"{path} is the fresh card's own, so it is never laid back", "leave it out")
+        elif holds:
+            hint = "name what of it is yours, each by its own path"
+            fields.complain("state", f"{path} holds {holds[0]}, which is the fresh card's own", hint)
     return backup if store else None
 
 

@@ -33,6 +33,7 @@ from imagesmith.profile.backup import path
 from imagesmith.remote.session import Session
 from imagesmith.secret import VAULT, Secret, SecretRef
 from imagesmith.vault.index import read_index
+from imagesmith.vault.names import OLD
 from imagesmith.workflow.doing import Agree, Sent, agreed, do
 from imagesmith.workflow.nodes import Rack, each, reached
 from imagesmith.workflow.status import facts_of
@@ -166,8 +167,11 @@ def _listed(nodes: Session, node: str) -> tuple[Kept, ...]:
 def _opened_by(of: Rack, node: str, kept: Kept, opening: Opening) -> Sent:
     if not kept.encrypted:
         return {}
-    identity: Secret = opening(_vault(of))(identity_name(node))
-    return {IDENTITY: identity}
+    folder, name = _vault(of), identity_name(node)
+    # Backups from before it was drawn anew are opened by the one before; age tries all that it is given.
+    names = [one for one in (name, name + OLD) if one in read_index(folder).secrets]
+    opened = opening(folder)
+    return {IDENTITY: Secret(b"\n".join(opened(one).reveal().rstrip(b"\n") for one in names or [name]) + b"\n")}
 
 
 def _vault(of: Rack) -> Path:

@@ -23,7 +23,7 @@ from remote.machines import SSHD, free_port, keygen
 from imagesmith.cluster.backup import authorized_line
 from imagesmith.formats.assignments import assignments
 from imagesmith.model import Sealed
-from imagesmith.model.backup import SshStore
+from imagesmith.model.backup import NEVER_LAID, SshStore
 from imagesmith.secret import SecretRef
 
 NODE = "node-1"
@@ -156,6 +156,7 @@ def furnish(node: NodeFolder, made: Nas, **settings: str) -> None:
         "BACKUP_HOST": store.host, "BACKUP_PORT": str(store.port), "BACKUP_DAILY": "7", "BACKUP_WEEKLY": "4",
     }  # fmt: skip
     node.write("etc/imagesmith/backup.conf", assignments({**conf, **settings}).decode())
+    node.write("etc/imagesmith/backup.never", "".join(f"{path}\n" for path in NEVER_LAID))
     node.write("etc/imagesmith/backup/key", made.key.read_text()).chmod(0o600)
     node.write("etc/imagesmith/backup/known_hosts", f"imagesmith-store {store.host_key}\n")
     node.write("etc/imagesmith/backup/signers", f"{NODE} {made.key.with_suffix('.pub').read_text()}")

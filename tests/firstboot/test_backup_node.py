@@ -228,6 +228,26 @@ def test_the_nights_turn_has_nothing_to_do_after_a_good_backup(node: NodeFolder,
     assert place.kept != before
 
 
+def test_a_clock_that_was_in_the_future_ends_no_backups(node: NodeFolder, place: Nas) -> None:
+    backup(node)
+    before, status = place.kept, node.read("var/lib/imagesmith/backup/status")
+    lines = ["last_good=2099-01-01T00:00:00Z" if line.startswith("last_good=") else line for line in status.split("\n")]
+    node.write("var/lib/imagesmith/backup/status", "\n".join(lines))
+    backup(node, "timer")
+    assert place.kept != before
+
+
+def test_a_clock_in_the_past_is_told_before_anything_is_sent(node: NodeFolder, place: Nas) -> None:
+    """Its backup would have an old name, and be thinned out by the one that was made last."""
+    place.own.mkdir()
+    for name in ("node-1-20990101T023000Z.tar.zst", "node-1-20990101T023000Z.tar.zst.about"):
+        (place.own / name).write_text("later")
+    code, status = backup(node)
+    assert (code, status["state"]) == (1, "failed")
+    assert status["reason"].startswith("node-1-20990101T023000Z.tar.zst is there already, and this node's clock says")
+    assert place.kept == ["node-1-20990101T023000Z.tar.zst"]
+
+
 def test_a_turn_after_a_failed_backup_makes_up_for_it(node: NodeFolder, place: Nas) -> None:
     backup(node)
     before, status = place.kept, node.read("var/lib/imagesmith/backup/status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,25 @@ def test_a_node_that_was_cordoned_for_the_ups_takes_pods_again(powered: NodeFold
     powered.run("ups-undrain")
     assert "uncordon arm-1" in asked(powered, "k3s")[-1]
     assert not powered.exists(CORDONED)
+
+
+@pytest.mark.parametrize(("away", "left"), [("", False), ("5", True)])
+def test_a_ups_that_is_silent_after_the_start_leaves_no_node_cordoned(
+    powered: NodeFolder, away: str, left: bool
+) -> None:
+    """Unless it was on battery when it fell silent."""
+    powered.write(CORDONED, "arm-1\n")
+    powered.stand_in("upsc", "exit 1")
+    powered.write("etc/imagesmith/power.conf", "UPS='ups@10.0.0.1'\nSTAGE='workers'\nPOLL_S='1'\nAFTER_S='999999999'\n")
+    if away:
+        powered.write("run/imagesmith/ups-away", f"{away}\n")
+    with subprocess.Popen([powered.library / "ups-watch"], env=powered.environment) as watch:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and len(asked(powered, "upsc")) < 3:
+            time.sleep(0.1)
+        watch.terminate()
+    assert len(asked(powered, "upsc")) >= 3
+    assert powered.exists(CORDONED) == left
 
 
 def test_as_long_as_the_cluster_is_silent_it_stays_to_be_done(powered: NodeFolder) -> None:

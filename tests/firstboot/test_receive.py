@@ -14,6 +14,7 @@ from nas import NODE, busybox
 
 RECEIVE = Path(__file__).parents[2] / "firstboot/backup/imagesmith-receive"
 NAME = f"{NODE}-20261123T023000Z.tar.zst"
+SAID = b"said\n-----BEGIN SSH SIGNATURE-----\nx\n-----END SSH SIGNATURE-----\n"
 SHELLS = ["/bin/sh", "busybox", "bash --posix"]
 
 
@@ -62,23 +63,31 @@ def test_what_is_sent_counts_once_it_is_kept(kept: Kept) -> None:
     assert kept.told(f"put {NAME}", data) == "5000\n"
     assert kept.told("list") == ""
     assert kept.told(f"digest {NAME}") == f"{hashlib.sha256(data).hexdigest()}\n"
-    kept.told(f"keep {NAME}", b"said\n")
+    kept.told(f"keep {NAME}", SAID)
     assert kept.told("list") == f"{NAME} 5000\n"
-    assert kept.told(f"about {NAME}") == "said\n"
+    assert kept.told(f"about {NAME}") == SAID.decode()
     assert kept.ask(f"get {NAME}").stdout == data
 
 
 def test_what_was_dropped_is_gone(kept: Kept) -> None:
     kept.told(f"put {NAME}", b"x")
     kept.told(f"drop {NAME}")
-    assert kept.ask(f"keep {NAME}", b"said\n").returncode == 1
+    assert kept.ask(f"keep {NAME}", SAID).returncode == 1
     assert kept.names == []
+
+
+@pytest.mark.parametrize("said", [b"", b"said\n", SAID[:-6]])
+def test_a_statement_that_is_not_whole_is_none(kept: Kept, said: bytes) -> None:
+    kept.told(f"put {NAME}", b"x")
+    assert b"did not arrive whole" in kept.ask(f"keep {NAME}", said).stderr
+    assert kept.names == []
+    kept.told(f"keep {NAME}", SAID)
 
 
 def test_a_backup_is_never_written_over(kept: Kept) -> None:
     for _ in range(2):
         kept.told(f"put {NAME}", b"one")
-        done = kept.ask(f"keep {NAME}", b"said\n")
+        done = kept.ask(f"keep {NAME}", SAID)
     assert b"already" in done.stderr
     assert kept.names == [NAME]
 

@@ -164,6 +164,36 @@ def test_what_the_card_starts_by_stays_its_own(node: NodeFolder, place: Nas, fre
     assert fresh.read("home/admin/.profile") == "fresh\n", "what the backup has not is left alone"
 
 
+def test_what_a_card_of_another_time_asks_for_is_left_out_all_the_same(
+    node: NodeFolder, place: Nas, fresh: NodeFolder
+) -> None:
+    fresh.write("etc/imagesmith/backup.state", "/etc\n")
+    node.write("etc/ssh/key", "old\n")
+    backup(node)
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+    assert (fresh.read("etc/fstab"), fresh.read("etc/hostname")) == ("fresh\n", "node-1\n")
+    assert not fresh.exists("etc/ssh/key")
+    assert fresh.exists("etc/my-service/conf")
+
+
+def test_it_goes_on_to_its_end_where_nobody_listens_any_more(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    """A laptop that sleeps takes its connection away: what is said has nowhere to go."""
+    backup(node)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [fresh.library / "backup-restore", "lay", "all", place.kept[-1]],
+            env=fresh.environment, stdin=subprocess.DEVNULL, stdout=write, stderr=write, timeout=280, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert "systemctl --no-block start k3s-agent.service" in fresh.calls
+    assert not fresh.exists("run/imagesmith/backup")
+    assert "laid: " in fresh.read("var/lib/imagesmith/backup/restore.log")
+
+
 def test_etc_as_it_was_lies_beside(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
     backup(node)
     restore(fresh, "lay", "all", place.kept[-1])

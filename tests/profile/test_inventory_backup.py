@@ -79,7 +79,11 @@ def test_a_place_may_be_mounted(host):
         (f"  to: {TO}\n  keep: 0", "backup.keep: 0 is not between 1 and 366"),
         (f"  to: {TO}\n  keep: {{daily: 0}}", "backup.keep.daily: 0 is not between"),
         (f"  to: {TO}\n  exclude: ['/srv/*']", "backup.exclude[0]: '/srv/*' is not a whole path"),
-        (f"  to: {TO}\n  state: [/boot/firmware]", "backup.state: /boot/firmware is what the fresh card starts by"),
+        (f"  to: {TO}\n  state: [/boot/firmware]", "backup.state: /boot/firmware is the fresh card's own"),
+        *((f"  to: {TO}\n  state: [{path}]", f"backup.state: {path} holds /")
+          for path in ("/etc", "/usr", "/var", "/usr/lib", "/etc/systemd", "/etc/systemd/system", "/var/lib/rancher")),
+        *((f"  to: {TO}\n  state: [{path}]", f"backup.state: {path} is the fresh card's own")
+          for path in ("/etc/rancher", "/etc/ssh", "/etc/ssh/sshd_config", "/etc/hostname", "/etc/imagesmith")),
         (f"  to: {TO}\n  without: [e]", "yaml:6: backup.without: there is no node 'e'"),
         (f"  to: {TO}\n  without: [a, d]", "backup.without: no node is left to be backed up"),
         (f"  to: {TO.replace('nas.home.arpa', '192.168.1.10')}", "backup.to: a would keep its backup on its own card"),

@@ -13,7 +13,9 @@ from remote.racks import Running, running_rack
 from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
 from imagesmith.model.backup import Backup, NfsStore, SshStore
 from imagesmith.planning.health import State
+from imagesmith.vault.draw import draw
 from imagesmith.vault.index import read_index
+from imagesmith.vault.store import changing
 from imagesmith.workflow import backup as work
 from imagesmith.workflow.nodes import Rack
 from imagesmith.workflow.status import status
@@ -141,8 +143,23 @@ def test_what_opens_a_backup_goes_by_standard_input_alone(rack: Running) -> None
     scripted(rack, f"{NAME}.age")
     work.restore(wanted, "a-1", "", rack.opening, rack.agree())
     secret = rack.secret("nodes/a-1/backup-identity")
-    assert (rack.machines["a-1"].folder / "given").read_text() == secret
+    assert (rack.machines["a-1"].folder / "given").read_text() == f"{secret.rstrip()}\n"
     assert not any(secret in line for line in (*rack.shown, *rack.calls("backup-restore")))
+
+
+def test_a_backup_from_before_its_key_was_drawn_anew_is_opened_too(rack: Running) -> None:
+    wanted = of(rack, replace(WANTED, encrypt=True))
+    work.authorized_keys(wanted, "")
+    old = rack.secret("nodes/a-1/backup-identity")
+    with changing(rack.vault) as change:
+        change.keep_old("nodes/a-1/backup-identity")
+        change.put("nodes/a-1/backup-identity", draw("nodes/a-1/backup-identity"))
+    scripted(rack, f"{NAME}.age")
+    work.restore(wanted, "a-1", "", rack.opening, rack.agree())
+    new = rack.secret("nodes/a-1/backup-identity")
+    given = (rack.machines["a-1"].folder / "given").read_text().splitlines()
+    assert new != old
+    assert {old.strip(), new.strip()} <= set(given)
 
 
 def test_one_of_several_servers_is_replaced(rack: Running) -> None:
