@@ -42,6 +42,8 @@ def apply(of: Rack, opening: Opening, agree: Agree, listener: Listener = unheard
     Interrupted where it is not agreed upon.
     """
     addons = _addons(of)
+    # Without one the nodes' keys are not known either, so that none of them could be asked.
+    _vault(of)
     with reached(of) as nodes:
         asked_cluster(nodes, of.servers)
         contents = _contents(of, opening)
@@ -85,18 +87,23 @@ def _addons(of: Rack) -> Addons:
     return of.cluster.addons or Addons()
 
 
-def _contents(of: Rack, opening: Opening) -> Contents:
-    """What every node's image would have of it, were it built now. Passwords that are new are drawn first."""
+def _vault(of: Rack) -> Path:
     if of.vault is None:
         raise UsageError("there is no vault, so there are no passwords", hint="imagesmith vault create")
-    draw_missing(of.vault, manifests.secrets(of.cluster))
+    return of.vault
+
+
+def _contents(of: Rack, opening: Opening) -> Contents:
+    """What every node's image would have of it, were it built now. Passwords that are new are drawn first."""
+    vault = _vault(of)
+    draw_missing(vault, manifests.secrets(of.cluster))
     profiles = catalogue_of(of.cluster).profiles
     roles = {node.name: node.role or profiles[node.profile].role for node in of.cluster.nodes}
     materials, found = resources.materials(), {}
-    sealed = sealed_cluster(of.cluster, of.vault)
+    sealed = sealed_cluster(of.cluster, vault)
     if sealed is None:
         # An image would have no add-ons then, and everything on the servers look like what nobody wants.
-        raise _lacking(of.cluster, of.vault)
+        raise _lacking(of.cluster, vault)
     open_secret = _opener(of, opening)
     for node in of.cluster.nodes:
         part = part_of(of.cluster, node, roles, sealed)
