@@ -85,8 +85,11 @@ def _started_by(pid: int) -> list[int]:
 def _command(pid: int) -> bytes:
     """Empty for who has ended. Who was just started has none for a moment, too, though Popen has returned."""
     deadline = time.monotonic() + 1
-    while not (command := Path("/proc", str(pid), "cmdline").read_bytes()) and time.monotonic() < deadline:
-        time.sleep(0.001)
+    try:
+        while not (command := Path("/proc", str(pid), "cmdline").read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
     return command
 
 
