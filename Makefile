@@ -20,7 +20,7 @@ check: $(VENV)/ready ## lint, types, scripts and the pure tests: seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then shellcheck -s sh firstboot/lib.sh firstboot/run firstboot/report firstboot/steps/* \
-	  $$(grep -lE '^(#!/bin/sh|# shellcheck shell)' firstboot/cluster/* firstboot/backup/* firstboot/vpn/*) installer/*; \
+	  $$(grep -lE '^(#!/bin/sh|# shellcheck shell)' firstboot/cluster/* firstboot/backup/* firstboot/power/* firstboot/vpn/*) installer/*; \
 	else echo "shellcheck is not installed, scripts are not checked"; fi
 	$(BIN)/pytest -q -x -n auto -m "not slow and not root and not archive and not boot" --ignore-glob='*_image*.py' \
 	  tests/test_architecture.py tests/test_help.py tests/formats tests/profile tests/planning tests/families
