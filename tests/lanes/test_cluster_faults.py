@@ -164,3 +164,18 @@ def test_the_server_has_told_the_late_node_the_time(rack: Rack, agents_on: None)
         return "" if off < 5 else f"{LATE} is {off:.0f} s off"
 
     rack.wait_until(f"the time on {LATE}", PATIENCE_S, late_s)
+
+
+def test_a_card_of_a_node_that_is_still_on_waits_until_that_one_is_off(rack: Rack, agents_on: None) -> None:
+    """`replace`, and nobody took the old card out: two machines with one identity, of which the new one holds back."""
+    rack.imagesmith("replace", LATE, "--yes", "--identity", str(rack.desk.key))
+    assert LATE not in rack.kubectl.nodes()
+    new = rack.insert(LATE, called="new-card")
+    new.switch_on()
+    facts = new.report(PATIENCE_S)
+    assert facts["k3s.waits_for"] == "address", facts
+    assert f"another machine has the address {rack.addresses[LATE]} too" in facts["k3s.reason"]
+    assert LATE not in rack.kubectl.nodes()
+    rack.machines[LATE].switch_off()
+    rack.wait_until_back([LATE], PATIENCE_S)
+    rack.wait_until_ready(NODES, PATIENCE_S)
