@@ -39,6 +39,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a volume stays as it was made, whatever its manifest says later."""
+
+    storage_class: str
+    size: str
+    """As Kubernetes writes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """What a part may ask of Kubernetes' API."""
 

@@ -1,7 +1,8 @@
 """What brings the add-ons of an inventory to nodes that run: files that differ, and what nobody wants any more.
 
 Called by `workflow.addons`. Pure. k3s applies a file when it changes, and leaves what it made alone when the file goes:
-so what is no longer wanted is deleted by name.
+so what is no longer wanted is deleted by name. A volume is in a file of its own, so that only a step that says so
+deletes what is in it; where it lies and how large it is can't be changed later.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesmith.cluster.addons.dumps import HOOKS
-from imagesmith.cluster.addons.manifests import ADDON, CHART, OWN, STORAGE
+from imagesmith.cluster.addons.manifests import ADDON, BETWEEN, CHART, OWN, STORAGE, VOLUME
 from imagesmith.cluster.addons.metrics import TIMER
 from imagesmith.cluster.vip import MANIFESTS
-from imagesmith.errors import ContentMalformed
+from imagesmith.errors import ContentMalformed, UsageError
+from imagesmith.model.addons import Kept
 from imagesmith.planning.life import ByHand, Put, Run, Step, kubectl
 
 MOUNTS_NFS = "mount.nfs"
 """What a node says that can mount a NAS's folder."""
 SURVEY = """\
 digest() { sha256sum <"$1" | cut -c1-64; }
+of() { sed -n "s/^ *$1: //p" "$2" | head -n 1 | tr -d '"'; }
 for file in "$1"/imagesmith-*.yaml; do [ ! -f "$file" ] || echo "manifest $(digest "$file") ${file##*/}"; done
+for file in "$1"/imagesmith-volume-*.yaml; do
+    [ ! -f "$file" ] || echo "volume $(of storageClassName "$file") $(of storage "$file") ${file##*/}"
+done
 for file in "$2"/addon-*.sh; do [ ! -f "$file" ] || echo "hook $(digest "$file") ${file##*/}"; done
 shift 2
 number=0
@@ -34,7 +40,8 @@ echo end
 """
 """Run on a node: digests of what is there. The files of our folders by name, others by their place among the words."""
 _DELETE_S = 300
-_KIND = {ADDON: "the add-on", CHART: "the chart", OWN: "your manifest", STORAGE: "the storage"}
+_KIND = {ADDON: "the add-on", CHART: "the chart", OWN: "your manifest", VOLUME: "the volume", STORAGE: "the storage"}
+"""In the order in which they go: what makes folders on a NAS is there until nobody has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class There:
 
     digests: Mapping[str, str]
     mounts_nfs: bool = False
+    volumes: Mapping[str, Kept] = field(default_factory=dict)
+    """As they were made, by their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class Wanted:
     """Volumes on a NAS are wanted."""
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of add-ons, for a person who puts them there for the first time."""
+    volumes: Mapping[str, Kept] = field(default_factory=dict)
+    """By their files."""
 
 
 def survey_argv(paths: Iterable[str]) -> tuple[str, ...]:
@@ -82,7 +93,9 @@ def read_survey(output: bytes, where: str, paths: Sequence[str]) -> There:
             digests[paths[int(match[3])]] = match[2]
         elif match:
             digests[f"{MANIFESTS if match[1] == 'manifest' else HOOKS}/{match[3]}"] = match[2]
-    return There(digests, MOUNTS_NFS in lines)
+    told = (re.fullmatch(r"volume ([A-Za-z0-9.-]+) ([A-Za-z0-9.]+) (\S+)", line) for line in lines)
+    volumes = {f"{MANIFESTS}/{match[3]}": Kept(match[1], match[2]) for match in told if match}
+    return There(digests, MOUNTS_NFS in lines, volumes)
 
 
 def sent_as(node: str, path: str) -> str:
@@ -91,18 +104,26 @@ def sent_as(node: str, path: str) -> str:
 
 
 def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
-    """What is no longer wanted goes first, so that its host name is free again; nothing where all is as it is to be."""
-    steps: list[Step] = list(_removals(wanted, there))
+    """What is no longer wanted goes first, so that its host name is free again; nothing where all is as it is to be.
+
+    A volume of an add-on that stays goes last, since k3s can't delete it while a pod has it. Raises UsageError where a
+    volume would have to be another.
+    """
+    stays, told = _other_volumes(wanted, there)
+    gone = _gone(wanted, there)
+    held = [path for path in gone if _stem(path).startswith(VOLUME) and _addon_of(path) in _addons(wanted)]
+    steps: list[Step] = [step for path in gone if path not in held for step in _removal(path, wanted, there)]
     changed: set[str] = set()
     for node, files in wanted.files.items():
         for file in files:
-            if there[node].digests.get(file.path) != file.digest:
+            if file.path not in stays and there[node].digests.get(file.path) != file.digest:
                 changed.add(_stem(file.path))
                 doing = f"write {file.path}"
                 steps.append(Put(node, doing, file.path, file.mode, sent_as(node, file.path)))
         if any(isinstance(step, Put) and step.node == node and step.path.endswith(f"/{TIMER}") for step in steps):
             script = f"systemctl daemon-reload && systemctl enable --now {TIMER}"
             steps.append(Run(node, "let it tell of its UPS and its backup", ("sh", "-c", script), limit_s=60))
+    steps += [step for path in held for step in _removal(path, wanted, there)]
     unable = [node for node in wanted.files if wanted.nas and not there[node].mounts_nfs]
     if unable:
         nodes = ", ".join(unable)
@@ -110,33 +131,82 @@ def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
             ByHand(f"on {nodes}: sudo apt-get install nfs-common; without it no volume of a NAS is mounted there")
         )
     new = [name for name in wanted.notes if f"{ADDON}{name}" in changed]
-    return (*steps, *(ByHand(f"{name}: {note}") for name in new for note in wanted.notes[name]))
+    return (*steps, *told, *(ByHand(f"{name}: {note}") for name in new for note in wanted.notes[name]))
 
 
-def _removals(wanted: Wanted, there: Mapping[str, There]) -> Iterable[Step]:
-    """The file goes from the other servers first: one that starts anew would make it all again."""
-    kept = {file.path for node in wanted.servers for file in wanted.files[node]}
-    gone = {
-        path: None for node in wanted.servers for path in there[node].digests if _is_ours(path) and path not in kept
+def _other_volumes(wanted: Wanted, there: Mapping[str, There]) -> tuple[set[str], list[ByHand]]:
+    """The files of volumes that are wanted larger or smaller than they are, which stay so, and what to say of that.
+
+    Raises UsageError where one is wanted elsewhere: Kubernetes refuses that, and k3s would try it for ever.
+    """
+    stays, told, elsewhere = set(), [], []
+    for path, kept in wanted.volumes.items():
+        made = next((there[node].volumes[path] for node in wanted.servers if path in there[node].volumes), kept)
+        name = _named(path)
+        if made.storage_class != kept.storage_class:
+            elsewhere.append(f"{name} is on {made.storage_class}, and wanted on {kept.storage_class}")
+        elif made.size != kept.size:
+            stays.add(path)
+            told.append(
+                ByHand(
+                    f"mind that the volume {name} stays one of {made.size}, not {kept.size}: its size can't be changed."
+                    " Neither a node's disk nor a NAS holds it to that, so it may grow as it is"
+                )
+            )
+    if elsewhere:
+        names = ", ".join(dict.fromkeys(line.partition("/")[0] for line in elsewhere))
+        raise UsageError(
+            f"a volume stays where it was made: {'; '.join(elsewhere)}; nothing was changed",
+            hint=f"leave `storage` as it was. Or save what is in it, take {names} out of the inventory, imagesmith "
+                 "addons apply, and put it back: see docs/addons.md, Data to another place",
+        )  # fmt: skip
+    return stays, told
+
+
+def _gone(wanted: Wanted, there: Mapping[str, There]) -> list[str]:
+    """The files on servers that nobody wants, in the order in which they go."""
+    asked = {file.path for node in wanted.servers for file in wanted.files[node]}
+    found = {
+        path: None for node in wanted.servers for path in there[node].digests if _is_ours(path) and path not in asked
     }
-    for path in gone:
-        has = [node for node in wanted.servers if path in there[node].digests]
-        yield from (Run(node, f"remove {path}", ("rm", "-f", path)) for node in has[:-1])
-        if path.startswith(MANIFESTS):
-            words = ("delete", "-f", path, "--ignore-not-found", f"--timeout={_DELETE_S - 20}s")
-            hint = "what is left of it: kubectl get all,pvc -A; the same command goes on there"
-            yield kubectl(has[-1], _deleting(path), *words, limit_s=_DELETE_S, hint=hint)
-            forget = ("-n", "kube-system", "delete", "addon", _stem(path), "--ignore-not-found")
-            yield kubectl(has[-1], f"let k3s forget {_stem(path)}", *forget)
-        yield Run(has[-1], f"remove {path}", ("rm", "-f", path))
+    kinds = list(_KIND)
+    return sorted(found, key=lambda path: next((n for n, one in enumerate(kinds) if _stem(path).startswith(one)), 0))
+
+
+def _removal(path: str, wanted: Wanted, there: Mapping[str, There]) -> Iterable[Step]:
+    """The file goes from the other servers first: one that starts anew would make it all again."""
+    has = [node for node in wanted.servers if path in there[node].digests]
+    yield from (Run(node, f"remove {path}", ("rm", "-f", path)) for node in has[:-1])
+    if path.startswith(MANIFESTS):
+        words = ("delete", "-f", path, "--ignore-not-found", f"--timeout={_DELETE_S - 20}s")
+        hint = "what is left of it: kubectl get all,pvc -A; the same command goes on there"
+        yield kubectl(has[-1], _deleting(path), *words, limit_s=_DELETE_S, hint=hint)
+        forget = ("-n", "kube-system", "delete", "addon", _stem(path), "--ignore-not-found")
+        yield kubectl(has[-1], f"let k3s forget {_stem(path)}", *forget)
+    yield Run(has[-1], f"remove {path}", ("rm", "-f", path))
 
 
 def _deleting(path: str) -> str:
     stem = _stem(path)
     start = next(start for start in _KIND if stem.startswith(start))
-    name = stem.removeprefix(start) or "nas"
+    if start == VOLUME:
+        return f"delete the volume {_named(path)}, WITH ALL THAT IS IN IT (on a NAS the folder stays)"
     volumes = ", WITH ITS VOLUMES on the nodes' disks" if start == ADDON else ""
-    return f"delete {_KIND[start]} {name}{volumes}"
+    return f"delete {_KIND[start]} {stem.removeprefix(start) or 'nas'}{volumes}"
+
+
+def _named(path: str) -> str:
+    """A volume as `kubectl` has it, the namespace before its name."""
+    return _stem(path).removeprefix(VOLUME).replace(BETWEEN, "/", 1)
+
+
+def _addon_of(path: str) -> str:
+    return _named(path).partition("/")[0]
+
+
+def _addons(wanted: Wanted) -> set[str]:
+    stems = (_stem(file.path) for node in wanted.servers for file in wanted.files[node])
+    return {stem.removeprefix(ADDON) for stem in stems if stem.startswith(ADDON)}
 
 
 def _is_ours(path: str) -> bool:

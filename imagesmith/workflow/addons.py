@@ -13,6 +13,7 @@ from pathlib import Path
 from imagesmith import resources
 from imagesmith.cluster.addons import manifests
 from imagesmith.cluster.parts import part_of
+from imagesmith.cluster.vip import MANIFESTS
 from imagesmith.errors import NodeUnreachable, UsageError
 from imagesmith.events import Listener, unheard
 from imagesmith.formats.credentials import revealed
@@ -50,7 +51,8 @@ def apply(of: Rack, opening: Opening, agree: Agree, listener: Listener = unheard
         there = _survey(of, nodes, contents)
         files = {node: tuple(_file(path, *kept) for path, kept in own.items()) for node, own in contents.items()}
         notes = {addon.name: addon.recipe.notes for addon in addons.wanted}
-        steps = apply_steps(Wanted(files, of.servers, bool(addons.storage), notes), there)
+        volumes = {f"{MANIFESTS}/{name}": kept for name, kept in manifests.kept(addons).items()}
+        steps = apply_steps(Wanted(files, of.servers, bool(addons.storage), notes, volumes), there)
         if all(isinstance(step, ByHand) for step in steps):
             return 0, tuple(step.doing for step in steps)
         agreed(steps, agree)

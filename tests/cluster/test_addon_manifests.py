@@ -10,8 +10,10 @@ import pytest
 import yaml
 from cluster.addon_wishes import EVERYTHING, NAS, SMALL, addons_of, all_objects, catalogue, texts_of
 
+from imagesmith.cluster.addons.manifests import kept
 from imagesmith.cluster.addons.objects import Object
 from imagesmith.cluster.vip import MANIFESTS
+from imagesmith.model.addons import Kept
 from imagesmith.profile.k3s import PARTS
 
 WISHES = {"everything": EVERYTHING, "small": SMALL}
@@ -224,6 +226,22 @@ def test_volumes_lie_where_the_inventory_says() -> None:
     assert classes["drupal/drupal-sites"] == ("local-path", ["ReadWriteOnce"], "5120Mi")
     assert classes["apache/apache-pages"] == ("nas", ["ReadWriteMany"], "2048Mi")
     assert classes["nginx/nginx-pages"] == ("local-path", ["ReadWriteOnce"], "3072Mi")
+
+
+@pytest.mark.parametrize("wishes", WISHES)
+def test_a_volume_is_in_a_file_of_its_own_so_that_k3s_prunes_none(wishes: str) -> None:
+    """k3s deletes what a file that changes has no more, and nothing of a file that is gone."""
+    for name, text in texts_of(WISHES[wishes]).items():
+        documents = list(yaml.safe_load_all(text))
+        claims = [f"imagesmith-volume-{one['metadata']['namespace']}--{one['metadata']['name']}.yaml"
+                  for one in documents if one["kind"] == "PersistentVolumeClaim"]  # fmt: skip
+        assert claims == [name] * len(documents) or claims == [], name
+
+
+def test_where_volumes_are_kept_is_what_their_manifests_say() -> None:
+    found = kept(addons_of(EVERYTHING))
+    assert found["imagesmith-volume-wordpress--wordpress-files.yaml"] == Kept("nas", "5120Mi")
+    assert set(found) == {name for name in texts_of(EVERYTHING) if name.startswith("imagesmith-volume-")}
 
 
 def test_a_server_without_a_volume_shows_the_catalogues_page() -> None:

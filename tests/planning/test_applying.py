@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagesmith.errors import ContentMalformed
+from imagesmith.errors import ContentMalformed, UsageError
+from imagesmith.model.addons import Kept
 from imagesmith.planning.applying import File, There, Wanted, apply_steps, read_survey
 from imagesmith.planning.life import ByHand, Put, Run, shown
 
@@ -14,9 +15,14 @@ HOOK = "/etc/imagesmith/backup.d/addon-wordpress.sh"
 ONE = "1" * 64
 
 
-def wanted(*paths: str, nas: bool = False) -> Wanted:
+VOLUME = f"{M}/imagesmith-volume-nginx--nginx-pages.yaml"
+GRAFANA = f"{M}/imagesmith-volume-monitoring--grafana-settings.yaml"
+
+
+def wanted(*paths: str, nas: bool = False, volumes: dict[str, Kept] | None = None) -> Wanted:
     files = tuple(File(path, ONE, 0o600) for path in paths)
-    return Wanted({"s-1": files, "s-2": files, "a-1": ()}, ("s-1", "s-2"), nas, {"nginx": ("mind this",)})
+    notes = {"nginx": ("mind this",)}
+    return Wanted({"s-1": files, "s-2": files, "a-1": ()}, ("s-1", "s-2"), nas, notes, volumes or {})
 
 
 def there(first: dict[str, str], second: dict[str, str] | None = None) -> dict[str, There]:
@@ -55,6 +61,42 @@ def test_what_was_broken_off_goes_on_where_its_file_is_left() -> None:
 def test_that_volumes_go_with_an_add_on_is_said_before() -> None:
     lines = [shown(step) for step in apply_steps(wanted(), there({BLOG: ONE}))]
     assert any("delete the add-on wordpress, WITH ITS VOLUMES" in line for line in lines)
+
+
+def test_a_volume_of_what_stays_is_deleted_once_nothing_has_it_and_not_before_it_is_said() -> None:
+    steps = apply_steps(wanted(NGINX), there({NGINX: "2" * 64, VOLUME: ONE}))
+    lines = [shown(step) for step in steps]
+    (deleting,) = (
+        number for number, line in enumerate(lines) if "delete the volume nginx/nginx-pages, WITH ALL" in line
+    )
+    assert max(number for number, step in enumerate(steps) if isinstance(step, Put)) < deleting
+
+
+def test_a_volume_goes_after_its_add_on_and_before_the_nas() -> None:
+    nas = f"{M}/imagesmith-storage.yaml"
+    steps = apply_steps(wanted(), there({nas: ONE, NGINX: ONE, VOLUME: ONE}))
+    deleted = [step.argv[4] for step in steps if isinstance(step, Run) and step.argv[2:4] == ("delete", "-f")]
+    assert deleted == [NGINX, VOLUME, nas]
+
+
+def test_volumes_that_would_have_to_be_elsewhere_are_refused_all_at_once() -> None:
+    local, nas = Kept("local-path", "1024Mi"), Kept("nas", "1024Mi")
+    has = {name: There({}, volumes={VOLUME: local, GRAFANA: local}) for name in ("s-1", "s-2", "a-1")}
+    with pytest.raises(UsageError) as caught:
+        apply_steps(wanted(VOLUME, GRAFANA, volumes={VOLUME: nas, GRAFANA: nas}), has)
+    assert "nginx/nginx-pages is on local-path, and wanted on nas; monitoring/grafana-settings is" in str(caught.value)
+    assert "take nginx, monitoring out of the inventory" in caught.value.hint
+
+
+def test_a_volume_that_is_wanted_larger_stays_as_it_is_and_is_told() -> None:
+    has = {name: There({VOLUME: "2" * 64}, volumes={VOLUME: Kept("nas", "1024Mi")}) for name in ("s-1", "s-2", "a-1")}
+    (step,) = apply_steps(wanted(VOLUME, volumes={VOLUME: Kept("nas", "2048Mi")}), has)
+    assert isinstance(step, ByHand) and "nginx/nginx-pages stays one of 1024Mi, not 2048Mi" in step.doing
+
+
+def test_an_answer_tells_where_volumes_were_made() -> None:
+    told = f"volume local-path 1024Mi {VOLUME.rpartition('/')[2]}\nend\n".encode()
+    assert read_survey(told, "s-1", ()).volumes == {VOLUME: Kept("local-path", "1024Mi")}
 
 
 @pytest.mark.parametrize("path", [f"{M}/imagesmith-kube-vip.yaml", f"{M}/traefik.yaml", f"{M}/my-own.yaml"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster.addon_wishes import addons_of
+from cluster.addon_wishes import NAS, addons_of
 from remote.machines import SSHD
 from remote.racks import Running, running_rack
 
@@ -22,6 +22,7 @@ from imagesmith.workflow.vault import draw_missing, names_for
 pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pytest.mark.slow]
 MANIFESTS = "var/lib/rancher/k3s/server/manifests"
 BLOG = f"{MANIFESTS}/imagesmith-addon-wordpress.yaml"
+PAGES = f"{MANIFESTS}/imagesmith-volume-nginx--nginx-pages.yaml"
 HOOK = "etc/imagesmith/backup.d/addon-wordpress.sh"
 
 
@@ -52,10 +53,33 @@ def test_they_come_to_every_server_and_their_passwords_with_them(rack: Running) 
 def test_what_is_no_longer_wanted_is_deleted_once_and_its_files_everywhere(rack: Running) -> None:
     apply(wanting(rack, "addons: {wordpress: {}, headlamp: {}}\n"), rack.opening, rack.agree())
     apply(wanting(rack, "addons: {headlamp: {}}\n"), rack.opening, rack.agree())
-    assert len(rack.calls("kubectl delete -f")) == 1
+    assert len(rack.calls(f"kubectl delete -f /{BLOG}")) == 1
     for name in ("s-1", "s-2"):
-        assert not rack.machines[name].file(BLOG).exists() and not rack.machines[name].file(HOOK).exists()
+        assert not list(rack.machines[name].file(MANIFESTS).glob("*wordpress*"))
+        assert not rack.machines[name].file(HOOK).exists()
         assert rack.machines[name].file(f"{MANIFESTS}/imagesmith-addon-headlamp.yaml").exists()
+
+
+def test_a_volume_that_is_no_longer_wanted_is_deleted_by_a_step_that_says_so(rack: Running) -> None:
+    apply(wanting(rack, "addons: {nginx: {storage: local}}\n"), rack.opening, rack.agree())
+    with pytest.raises(Interrupted):
+        apply(wanting(rack, "addons: {nginx: {}}\n"), rack.opening, rack.agree(False))
+    assert any("delete the volume nginx/nginx-pages, WITH ALL THAT IS IN IT" in line for line in rack.shown)
+    assert rack.machines["s-2"].file(PAGES).exists() and rack.calls("kubectl delete") == []
+    apply(wanting(rack, "addons: {nginx: {}}\n"), rack.opening, rack.agree())
+    (deleted,) = rack.calls("kubectl delete -f")
+    assert f"/{PAGES} " in deleted and not any(rack.machines[name].file(PAGES).exists() for name in ("s-1", "s-2"))
+
+
+def test_a_volume_stays_where_it_is_and_as_large_as_it_is(rack: Running) -> None:
+    apply(wanting(rack, "addons: {nginx: {storage: local}}\n"), rack.opening, rack.agree())
+    before = rack.machines["s-1"].file(PAGES).read_text()
+    with pytest.raises(UsageError, match=r"nginx/nginx-pages is on local-path, and wanted on nas; nothing was changed"):
+        apply(wanting(rack, f"addons: {{nginx: {{storage: nas}}}}\n{NAS}"), rack.opening, rack.agree())
+    larger = wanting(rack, "addons: {nginx: {storage: local, size: 3GiB}}\n")
+    count, (told,) = apply(larger, rack.opening, rack.agree(False))
+    assert count == 0 and "nginx/nginx-pages stays one of 1024Mi, not 3072Mi" in told
+    assert rack.machines["s-1"].file(PAGES).read_text() == before
 
 
 @pytest.mark.parametrize("lost", ["cluster/server-token", "nodes/s-1/backup-key"])

@@ -1,7 +1,8 @@
-"""The manifests that every server of a cluster has: one file an add-on, a chart, a storage, a manifest of one's own.
+"""The manifests that every server of a cluster has: one file an add-on, a volume, a chart, a manifest of one's own.
 
 Called by `cluster.contents` for images, and by `workflow.addons` for servers that run. Pure. The servers have the same
-files, or each would undo what the others apply.
+files, or each would undo what the others apply. k3s deletes what is no longer in a file, and leaves alone what a file
+that is gone had: so nothing but a volume is in a volume's file, and only who says so deletes what is in it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from imagesmith.cluster.addons import objects
 from imagesmith.cluster.addons.dumps import dump_files
 from imagesmith.cluster.addons.metrics import metrics_files
 from imagesmith.cluster.addons.objects import Object
-from imagesmith.cluster.addons.parts import addon_objects, password_name, storage_objects
+from imagesmith.cluster.addons.parts import addon_objects, password_name, storage_objects, volumes_of
 from imagesmith.cluster.addons.yaml_text import yaml_text
 from imagesmith.cluster.vip import MANIFESTS
 from imagesmith.model import Cluster, Edit, MakeDir, Materials, Part, Profile, Promise, PutFile, Sealed
-from imagesmith.model.addons import Addons, Chart
+from imagesmith.model.addons import Addons, Chart, Kept
 from imagesmith.secret import VAULT, SecretRef, SecretText
 
 OURS = "imagesmith-"
 """What the names of all files begin with that are written here: none of k3s's own does."""
 ADDON, CHART, OWN, STORAGE = f"{OURS}addon-", f"{OURS}chart-", f"{OURS}own-", f"{OURS}storage"
+VOLUME = f"{OURS}volume-"
+BETWEEN = "--"
+"""What is between the add-on's name and the volume's in that of a file."""
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:
@@ -77,9 +81,27 @@ def objects_of(addons: Addons, sealed: Mapping[str, Sealed] | None = None) -> di
     found: dict[str, list[Object]] = {}
     if addons.storage and addons.provisioner:
         found[f"{STORAGE}.yaml"] = storage_objects(addons.storage, addons.provisioner)
-    found |= {f"{ADDON}{addon.name}.yaml": addon_objects(addon, reference) for addon in addons.wanted}
+    for addon in addons.wanted:
+        # Its namespace is there first: k3s goes by the files' names.
+        found[f"{ADDON}{addon.name}.yaml"] = addon_objects(addon, reference)
+        found |= {_volume_file(addon.name, name): [made] for name, made in volumes_of(addon).items()}
     found |= {f"{CHART}{chart.name}.yaml": [_chart(chart)] for chart in addons.charts}
     return found
+
+
+def kept(addons: Addons) -> dict[str, Kept]:
+    """Where all volumes are to lie and how large, by the names of their files."""
+    return {
+        _volume_file(addon.name, name): Kept(
+            made["spec"]["storageClassName"], made["spec"]["resources"]["requests"]["storage"]
+        )
+        for addon in addons.wanted
+        for name, made in volumes_of(addon).items()
+    }
+
+
+def _volume_file(addon: str, volume: str) -> str:
+    return f"{VOLUME}{addon}{BETWEEN}{volume}.yaml"
 
 
 def _plain(text: SecretText) -> bytes | SecretText:

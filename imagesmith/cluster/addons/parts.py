@@ -1,4 +1,4 @@
-"""An add-on as objects: its namespace, and each of its parts with all that belongs to it. Pure.
+"""An add-on as objects: its namespace, each of its parts with all that belongs to it, and its volumes. Pure.
 
 Called by `cluster.addons.manifests`. `reference` gives a password by its name in the vault.
 """
@@ -30,7 +30,7 @@ def password_name(addon: str, purpose: str) -> str:
 
 
 def addon_objects(addon: Addon, reference: Reference) -> list[Object]:
-    """All that an add-on is, in an order in which it can be made."""
+    """All that an add-on is but its volumes, in an order in which it can be made."""
     place, recipe = addon.name, addon.recipe
     found = [objects.namespace(place, sees_the_node=any(part.host_folders for part in recipe.parts))]
     found += policies(addon, place)
@@ -41,6 +41,16 @@ def addon_objects(addon: Addon, reference: Reference) -> list[Object]:
         found += [objects.account(place, name), objects.cluster_binding(f"imagesmith-{name}", role, place, name)]
     for part in recipe.parts:
         found += _part(Placed(addon, part), place)
+    return found
+
+
+def volumes_of(addon: Addon) -> dict[str, Object]:
+    """What it keeps, by the volumes' names: each stands alone, so that k3s takes none away when the rest changes."""
+    every = [(Placed(addon, part), volume) for part in addon.recipe.parts for volume in Placed(addon, part).volumes]
+    found = {}
+    for placed, volume in every:
+        name, size = placed.claim(volume), _size(placed, volume)
+        found[name] = objects.claim(addon.name, name, size, _class_of(addon), shared=_is_nas(addon))
     return found
 
 
@@ -84,8 +94,6 @@ def _part(placed: Placed, place: str) -> Iterator[Object]:
         yield objects.config_map(place, f"{part.name}-files", files)
     if placed.scripts:
         yield objects.config_map(place, f"{part.name}-scripts", placed.scripts)
-    for volume in placed.volumes:
-        yield objects.claim(place, placed.claim(volume), _size(placed, volume), _class_of(addon), shared=_is_nas(addon))
     if part.port:
         yield objects.service(place, part.name, _served_at(part), part.port)
     if part.site and addon.host:
