@@ -61,6 +61,7 @@ def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...
         MakeDir("root", HOOKS, 0o755),
         *_lists(backup),
         PutFile("root", f"{LIBRARY}/backup-lib.sh", files["firstboot/backup/backup-lib.sh"]),
+        PutFile("root", f"{LIBRARY}/backup-reading.sh", files["firstboot/backup/backup-reading.sh"]),
         *(PutFile("root", f"{LIBRARY}/{one}", files[f"firstboot/backup/{one}"], 0o755) for one in _PROGRAMS),
         PutFile("root", f"{UNITS}/{SERVICE}", files[f"firstboot/backup/{SERVICE}"]),
         PutFile("root", f"{UNITS}/{TIMER}", _TIMER.format(when=turn(part, backup)).encode()),

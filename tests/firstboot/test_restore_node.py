@@ -415,3 +415,79 @@ def test_a_check_changes_nothing(node: NodeFolder, place: Nas, fresh: NodeFolder
     assert b" is whole, of " in done.stdout
     assert tree(fresh.root) == before
     assert not [call for call in fresh.calls if call.startswith("systemctl")]
+
+
+READ = "var/lib/imagesmith/backup/read"
+
+
+def counting(place: Nas) -> Path:
+    """Lets the node in; what it asks for is written down."""
+    log = place.folder / "asked"
+    place.authorize(f'echo "$SSH_ORIGINAL_COMMAND" >>{log}\nexec "$@"\n')
+    return log
+
+
+def fetches(log: Path) -> int:
+    return sum(line.startswith("get ") for line in log.read_text().splitlines())
+
+
+def test_an_archive_is_fetched_once_where_there_is_room(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    backup(node)
+    log = counting(place)
+    assert restore(fresh, "check", place.kept[-1]).returncode == 0
+    (place.own / place.kept[-1]).write_bytes(b"changed since")
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+    assert fetches(log) == 1
+    assert fresh.read("home/admin/notes") == "mine\n"
+    assert not fresh.exists(READ)
+
+
+def test_an_archive_is_fetched_twice_where_there_is_none(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    backup(node)
+    log = counting(place)
+    with small_disk(fresh.root / "var/lib/imagesmith/backup", "100m"):
+        assert restore(fresh, "check", place.kept[-1]).returncode == 0
+        assert not fresh.exists(f"{READ}/archive")
+        assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+    assert fetches(log) == 2
+    assert fresh.read("home/admin/notes") == "mine\n"
+
+
+def test_one_that_changed_between_two_fetches_is_told(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    backup(node)
+    with small_disk(fresh.root / "var/lib/imagesmith/backup", "100m"):
+        restore(fresh, "check", place.kept[-1])
+        path = place.own / place.kept[-1]
+        path.write_bytes(path.read_bytes()[:-1])
+        done = restore(fresh, "lay", "all", place.kept[-1])
+    assert done.returncode == 1
+    assert b"is damaged: it is not what this node sent" in done.stderr
+
+
+def test_what_a_bad_card_made_of_a_kept_archive_is_never_laid(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    backup(node)
+    log = counting(place)
+    restore(fresh, "check", place.kept[-1])
+    fresh.write(f"{READ}/archive", "rotten")
+    assert restore(fresh, "lay", "all", place.kept[-1]).returncode == 0
+    assert fetches(log) == 2
+
+
+@pytest.mark.skipif(not shutil.which("age"), reason="age is not installed")
+def test_a_check_by_one_key_proves_nothing_of_another(node: NodeFolder, place: Nas, fresh: NodeFolder) -> None:
+    drawn = encrypted(node, fresh, place)
+    backup(node)
+    assert restore(fresh, "check", place.kept[-1], sent=drawn.content.reveal()).returncode == 0
+    other = draw(f"nodes/{NODE}/backup-identity").content.reveal()
+    assert "can't be opened" in refused(fresh, place, "lay", "all", place.kept[-1], sent=other)
+    assert not [call for call in fresh.calls if call.startswith("systemctl")]
+
+
+def test_a_restore_that_nobody_went_through_with_takes_no_room_for_ever(
+    node: NodeFolder, place: Nas, fresh: NodeFolder
+) -> None:
+    backup(node)
+    restore(fresh, "check", place.kept[-1])
+    assert fresh.exists(f"{READ}/archive")
+    assert backup(fresh)[0] == 0
+    assert not fresh.exists(READ)

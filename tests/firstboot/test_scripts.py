@@ -29,7 +29,8 @@ PROGRAMS = [
     *(path for path in sorted(POWER.iterdir()) if not path.suffix),
     *(path for path in sorted(ADDONS.iterdir()) if not path.suffix),
 ]
-SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status", BACKUP / "backup-lib.sh"]
+SOURCED = [FIRSTBOOT / "lib.sh", CLUSTER / "cluster-lib.sh", CLUSTER / "node-status", BACKUP / "backup-lib.sh",
+           BACKUP / "backup-reading.sh"]  # fmt: skip
 UNITS = [path for folder in (FIRSTBOOT, CLUSTER, BACKUP, VPN, POWER, ADDONS) for path in folder.glob("*.service")]
 
 
