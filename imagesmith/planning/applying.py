@@ -8,7 +8,7 @@ deletes what is in it; where it lies and how large it is can't be changed later.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesmith.cluster.addons.dumps import HOOKS
@@ -35,6 +35,9 @@ for file in "$@"; do
     [ ! -f "$file" ] || echo "file $(digest "$file") $number"
     number=$((number + 1))
 done
+if systemctl is-enabled -q imagesmith-metrics.timer && systemctl is-active -q imagesmith-metrics.timer; then
+    echo tells
+fi 2>/dev/null
 if command -v mount.nfs >/dev/null || [ -x /usr/sbin/mount.nfs ] || [ -x /sbin/mount.nfs ]; then echo mount.nfs; fi
 echo end
 """
@@ -52,6 +55,8 @@ class There:
     mounts_nfs: bool = False
     volumes: Mapping[str, Kept] = field(default_factory=dict)
     """As they were made, by their files."""
+    tells: bool = False
+    """It tells its exporter of itself, every now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def read_survey(output: bytes, where: str, paths: Sequence[str]) -> There:
             digests[f"{MANIFESTS if match[1] == 'manifest' else HOOKS}/{match[3]}"] = match[2]
     told = (re.fullmatch(r"volume ([A-Za-z0-9.-]+) ([A-Za-z0-9.]+) (\S+)", line) for line in lines)
     volumes = {f"{MANIFESTS}/{match[3]}": Kept(match[1], match[2]) for match in told if match}
-    return There(digests, MOUNTS_NFS in lines, volumes)
+    return There(digests, MOUNTS_NFS in lines, volumes, "tells" in lines)
 
 
 def sent_as(node: str, path: str) -> str:
@@ -113,16 +118,8 @@ def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
     gone = _gone(wanted, there)
     held = [path for path in gone if _stem(path).startswith(VOLUME) and _addon_of(path) in _addons(wanted)]
     steps: list[Step] = [step for path in gone if path not in held for step in _removal(path, wanted, there)]
-    changed: set[str] = set()
-    for node, files in wanted.files.items():
-        for file in files:
-            if file.path not in stays and there[node].digests.get(file.path) != file.digest:
-                changed.add(_stem(file.path))
-                doing = f"write {file.path}"
-                steps.append(Put(node, doing, file.path, file.mode, sent_as(node, file.path)))
-        if any(isinstance(step, Put) and step.node == node and step.path.endswith(f"/{TIMER}") for step in steps):
-            script = f"systemctl daemon-reload && systemctl enable --now {TIMER}"
-            steps.append(Run(node, "let it tell of its UPS and its backup", ("sh", "-c", script), limit_s=60))
+    written = [step for node in wanted.files for step in _written(node, wanted, there[node], stays)]
+    steps += written
     steps += [step for path in held for step in _removal(path, wanted, there)]
     unable = [node for node in wanted.files if wanted.nas and not there[node].mounts_nfs]
     if unable:
@@ -130,8 +127,24 @@ def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
         steps.append(
             ByHand(f"on {nodes}: sudo apt-get install nfs-common; without it no volume of a NAS is mounted there")
         )
+    changed = {_stem(step.path) for step in written if isinstance(step, Put)}
     new = [name for name in wanted.notes if f"{ADDON}{name}" in changed]
     return (*steps, *told, *(ByHand(f"{name}: {note}") for name in new for note in wanted.notes[name]))
+
+
+def _written(node: str, wanted: Wanted, there: There, stays: Collection[str]) -> Iterable[Step]:
+    """What a node's files take but those that stay as they are, and its timer, which nobody had been at yet where an
+    apply was stopped after the files were written."""
+    for file in wanted.files[node]:
+        if file.path not in stays and there.digests.get(file.path) != file.digest:
+            yield Put(node, f"write {file.path}", file.path, file.mode, sent_as(node, file.path))
+    tells = any(file.path.endswith(f"/{TIMER}") for file in wanted.files[node])
+    if tells and not there.tells:
+        script = f"systemctl daemon-reload && systemctl enable --now {TIMER}"
+        yield Run(node, "let it tell of its UPS and its backup", ("sh", "-c", script), limit_s=60)
+    elif there.tells and not tells:
+        argv = ("systemctl", "disable", "--now", TIMER)
+        yield Run(node, "let it tell no more of its UPS and its backup", argv, limit_s=60)
 
 
 def _other_volumes(wanted: Wanted, there: Mapping[str, There]) -> tuple[set[str], list[ByHand]]:

@@ -12,6 +12,7 @@ from cluster.addon_wishes import NAS, addons_of
 from remote.machines import SSHD
 from remote.racks import Running, running_rack
 
+from imagesmith.cluster.addons.metrics import TIMER
 from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
 from imagesmith.model.backup import Backup, SshStore
 from imagesmith.vault.index import INDEX
@@ -58,6 +59,20 @@ def test_what_is_no_longer_wanted_is_deleted_once_and_its_files_everywhere(rack:
         assert not list(rack.machines[name].file(MANIFESTS).glob("*wordpress*"))
         assert not rack.machines[name].file(HOOK).exists()
         assert rack.machines[name].file(f"{MANIFESTS}/imagesmith-addon-headlamp.yaml").exists()
+
+
+def test_an_apply_that_was_stopped_before_nodes_tell_of_themselves_goes_on_there(rack: Running) -> None:
+    of = wanting(rack, "addons: {monitoring: {light: true}}\n")
+    rack.machines["a-1"].write("enable-fails", "")
+    with pytest.raises(NodeUnreachable, match="let it tell of its UPS and its backup"):
+        apply(of, rack.opening, rack.agree())
+    assert rack.machines["a-1"].file(f"etc/systemd/system/{TIMER}").exists()
+    rack.machines["a-1"].file("enable-fails").unlink()
+    count, _ = apply(of, rack.opening, rack.agree())
+    assert count == 1 and rack.machines["a-1"].file(f"enabled-{TIMER}").exists()
+    assert apply(of, rack.opening, rack.agree(False)) == (0, ())
+    apply(wanting(rack, "addons: {nginx: {}}\n"), rack.opening, rack.agree())
+    assert not rack.machines["a-1"].file(f"enabled-{TIMER}").exists()
 
 
 def test_a_volume_that_is_no_longer_wanted_is_deleted_by_a_step_that_says_so(rack: Running) -> None:
