@@ -65,6 +65,8 @@ class Files:
     """Content by name."""
     alone: bool = False
     """Each lies in a folder that has others."""
+    where: str = ""
+    """Only there where the inventory has this key too: `backup` or `power`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class Addon:
     clients: tuple[str, ...] = ()
     """Namespaces whose pods may use it."""
     release: Release | None = None
+    besides: tuple[str, ...] = ()
+    """Which keys the inventory has too that files of a recipe may be there for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from imagesmith.model.addons import Addon, Addons, Chart, NfsStorage, Recipe, Re
 from imagesmith.profile import names
 from imagesmith.profile.document import Listing, Scalar, Table, Value
 from imagesmith.profile.manifest import manifest_in
+from imagesmith.profile.recipe import BESIDES
 from imagesmith.profile.schema import (
     Fields,
     Kind,
@@ -63,8 +64,9 @@ def read_addons(fields: Fields, around: Around) -> tuple[Addons | None, dict[str
     recipes = around.recipes() if fields.has("addons") or fields.has("storage") else {}
     storage = fields.take("storage", _named(names.profile_name, _storage), ({}, {}))[0]
     wanted, tables = fields.take("addons", _named(lambda name: _known(name, recipes), _addon(recipes)), ({}, {}))
+    besides = tuple(key for key in BESIDES if fields.has(key))
     found = Addons(
-        wanted=tuple(wanted.values()),
+        wanted=tuple(replace(addon, besides=besides) for addon in wanted.values()),
         storage=tuple(storage.values()),
         provisioner=recipes.get(PROVISIONER) if storage else None,
         charts=fields.take("charts", listed(table(_chart)), ()),

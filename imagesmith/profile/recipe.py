@@ -35,6 +35,8 @@ from imagesmith.profile.schema import size as in_bytes
 
 DATABASE = "database"
 """What a site's own database is called, as a part and as a host."""
+BESIDES = ("backup", "power")
+"""Keys of an inventory that files of a recipe may be there for."""
 ASKS = ("clients", "release", "host")
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 _ANY_NUMBER = 2**31 - 1
@@ -163,7 +165,8 @@ def _files(fields: Fields, files: Mapping[str, str]) -> Files:
         return PurePosixPath(name).name, _content(name, files)
 
     found = fields.need_all("from", parsed(named))
-    return Files(fields.need("path", text(_path), ""), dict(found), fields.take("alone", boolean, False))
+    alone, where = fields.take("alone", boolean, False), fields.take("where", choice(*BESIDES), "")
+    return Files(fields.need("path", text(_path), ""), dict(found), alone, where)
 
 
 def _beside(fields: Fields, file: Kind[str]) -> Beside:

@@ -7,6 +7,7 @@ from functools import cache
 
 from inventories import PROFILES
 
+from imagesmith import resources
 from imagesmith.cluster.addons.manifests import manifests, objects_of
 from imagesmith.cluster.addons.objects import Object
 from imagesmith.formats.credentials import revealed
@@ -14,9 +15,11 @@ from imagesmith.model import Cluster, Sealed
 from imagesmith.model.addons import Addons, Recipe
 from imagesmith.profile.addons import Around
 from imagesmith.profile.cluster import load_cluster
+from imagesmith.profile.power import load_drivers
 from imagesmith.secret import Secret, SecretRef, SecretText
 from imagesmith.workflow.target import recipes_near
 
+DRIVERS = resources.folder("profiles") / "cluster" / "ups-drivers.yaml"
 BASE = """\
 schema: 1
 name: rack
@@ -44,6 +47,14 @@ addons:
   moodle: {{host: moodle.home.arpa, {RELEASE}}}
 {NAS}"""
 """Every add-on of the catalogue, each way of keeping data."""
+WATCHED = """\
+backup: {to: {nfs: 'nas.home.arpa:/backup'}}
+power:
+  ups: {driver: riello_usb}
+  runtime: 20m
+  stages: {workers: {after: 2m, below: 60%}, primary: {after: 6m, below: 30%}}
+"""
+"""What there are alerts for."""
 SMALL = """\
 addons:
   monitoring: {light: true}
@@ -63,7 +74,8 @@ def catalogue() -> Mapping[str, Recipe]:
 
 def read_cluster(wishes: str, files: Mapping[str, bytes] | None = None, base: str = BASE) -> Cluster:
     """The cluster of an inventory with `wishes` in it, and these files beside it."""
-    return load_cluster(base + wishes, "cluster.yaml", PROFILES, Around(catalogue, reader(files or {})))
+    around = Around(catalogue, reader(files or {}), lambda: load_drivers(DRIVERS.read_text(), str(DRIVERS)))
+    return load_cluster(base + wishes, "cluster.yaml", PROFILES, around)
 
 
 def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:

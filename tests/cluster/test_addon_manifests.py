@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
-from cluster.addon_wishes import EVERYTHING, NAS, SMALL, addons_of, all_objects, catalogue, texts_of
+from cluster.addon_wishes import EVERYTHING, NAS, SMALL, WATCHED, addons_of, all_objects, catalogue, texts_of
 
 from imagesmith.cluster.addons.manifests import kept
 from imagesmith.cluster.addons.objects import Object
@@ -286,8 +287,32 @@ def test_a_charts_values_are_what_was_written() -> None:
     assert (chart["version"], chart["targetNamespace"]) == ("6.7.1", "podinfo")
 
 
-def test_alerts_watch_the_ups_and_the_backups_age() -> None:
-    rules = yaml.safe_load(the("ConfigMap", "monitoring", "prometheus-files")["data"]["alerts.yml"])
-    told = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+def alerts(made: list[Object]) -> dict[str, str]:
+    """By their names, of the files that Prometheus reads in this pod."""
+    spec = pod(the("Deployment", "monitoring", "prometheus", made))
+    files = the("ConfigMap", "monitoring", "prometheus-files", made)["data"]
+    items = {one["name"]: one.get("configMap", {}).get("items", []) for one in spec["volumes"]}
+    seen = {
+        f"{mount['mountPath']}/{item['path']}": files[item["key"]]
+        for mount in spec["containers"][0]["volumeMounts"]
+        for item in items[mount["name"]]
+    }
+    globs = yaml.safe_load(seen["/etc/prometheus/prometheus.yml"])["rule_files"]
+    read = [text for path, text in seen.items() if any(fnmatch(path, one) for one in globs)]
+    groups = [group for text in read for group in yaml.safe_load(text)["groups"]]
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+
+
+@pytest.mark.parametrize("light", ["true", "false"])
+def test_alerts_watch_the_ups_and_the_backups_age_where_there_are_any(light: str) -> None:
+    wish = f"addons: {{monitoring: {{light: {light}}}}}\n"
+    without, told = alerts(all_objects(wish)), alerts(all_objects(wish + WATCHED))
+    assert "NodeSilent" in without and not [name for name in without if name.startswith(("Ups", "Backup"))]
     assert "imagesmith_ups_on_battery" in told["UpsOnBattery"]
     assert "imagesmith_backup_last_success_timestamp_seconds" in told["BackupOld"]
+
+
+def test_a_node_that_tells_nothing_of_them_is_an_alert_too() -> None:
+    told = alerts(all_objects("addons: {monitoring: {}}\n" + WATCHED))
+    for name in ("MetricsFileMissing", "UpsUnknown", "BackupUnknown"):
+        assert told[name].startswith('up{job="nodes"} == 1 unless on (node) '), name

@@ -38,7 +38,8 @@ class Placed:
     def files(self) -> tuple[Files, ...]:
         """The catalogue's page too, where it has no volume for pages."""
         page = self.part.page
-        return (*self.part.files, *((page,) if page and not self.volumes else ()))
+        fitting = (one for one in self.part.files if one.where in ("", *self.addon.besides))
+        return (*fitting, *((page,) if page and not self.volumes else ()))
 
     @property
     def replicas(self) -> int:
