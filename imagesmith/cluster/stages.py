@@ -49,11 +49,12 @@ def host_sync_s(power: Power) -> int:
 def leaves_after(power: Power, stage: Stage) -> tuple[Span, ...]:
     """What a node of the stage still needs once its threshold is met, until it is off."""
     stop = Span(f"to stop {_WHO[stage]}", power.stop_s[stage])
+    notices = Span("to notice it", NOTICE_S)
     if stage == "primary":
         waits = (Span("to wait for the others (HOSTSYNC)", host_sync_s(power)),) if others_stop_s(power) else ()
-        return (*waits, Span("for NUT's FINALDELAY", FINAL_S), stop)
+        return (notices, *waits, Span("for NUT's FINALDELAY", FINAL_S), stop)
     drains = (Span("to drain them", power.drain_s),) if stage == "workers" and power.drain_s else ()
-    return (Span("to notice it", NOTICE_S), *drains, stop)
+    return (notices, *drains, stop)
 
 
 def total_s(spans: tuple[Span, ...]) -> int:

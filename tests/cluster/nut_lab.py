@@ -66,6 +66,11 @@ class LabNode:
         """The driver loses its UPS."""
         self.ask("/sbin/upsdrvctl", "stop")
 
+    def freeze(self) -> None:
+        """It hangs, with its connections open."""
+        for one in self._running:
+            os.killpg(one.pid, signal.SIGSTOP)
+
     def stop(self) -> None:
         """Everything of it ends, as by a cut."""
         for one in self._running:

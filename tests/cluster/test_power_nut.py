@@ -136,6 +136,15 @@ def test_an_empty_battery_is_nuts_business_and_the_primary_waits_for_the_others(
     assert flagged(patient["head"])
 
 
+def test_a_node_that_hangs_is_waited_for_once(patient: Nodes) -> None:
+    """upsmon waits for its HOSTSYNC until such a one logs off, which it never does."""
+    patient["arm-1"].freeze()
+    patient["head"].say("OB LB", 90)
+    wait_until(lambda: patient["head"].went, 90)
+    assert "Host sync timer expired" in patient["head"].log("upsmon")
+    assert "waits" not in patient["head"].log("upsmon")
+
+
 def test_a_restart_for_another_reason_never_switches_the_ups_off(patient: Nodes) -> None:
     patient["head"].stop()
     patient["head"].ask("sh", "/lib/systemd/system-shutdown/nutshutdown")

@@ -157,6 +157,46 @@ def test_a_primary_waits_for_those_that_went_last(powered: NodeFolder, tmp_path:
     assert powered.calls[-1] == "systemctl poweroff"
 
 
+def test_what_upsmon_has_waited_is_not_waited_again(powered: NodeFolder) -> None:
+    now = int(float(Path("/proc/uptime").read_text().split()[0]))
+    powered.write("etc/imagesmith/power.conf", "OTHERS_STOP_S='50'\nPOLL_S='1'\nHOST_SYNC_S='60'\n")
+    powered.write("run/imagesmith/ups-others", f"{now}\n")
+    powered.write("run/imagesmith/ups-forced", f"{now - 60}\n")
+    assert powered.run("ups-off").stdout == "goes down\n"
+
+
+def watched(node: NodeFolder, told: str, *, until: str) -> None:
+    """Runs ups-watch on the primary, where upsc tells that, until such a file is there or it asked four times."""
+    node.stand_in("upsc", f'case "$*" in *-c*) echo 10.0.0.2 ;; *) echo "ups.status: {told}" ;; esac')
+    conf = "UPS='ups@localhost'\nSTAGE='primary'\nPOLL_S='1'\nAFTER_S='999999999'\nBELOW='1'\n"
+    node.write("etc/imagesmith/power.conf", conf)
+    with subprocess.Popen([node.library / "ups-watch"], env=node.environment) as watch:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and len(asked(node, "upsc")) < 8 and not node.exists(until):
+            time.sleep(0.05)
+        watch.terminate()
+
+
+def test_a_word_that_upsmon_gave_is_marked_when_it_came(powered: NodeFolder) -> None:
+    """At an empty battery upsmon gives it, and calls ups-off after its own wait."""
+    watched(powered, "FSD OB LB", until="run/imagesmith/ups-forced")
+    now = int(float(Path("/proc/uptime").read_text().split()[0]))
+    assert now - 30 <= int(powered.read("run/imagesmith/ups-forced")) <= now
+
+
+def test_a_cut_without_the_word_marks_nothing(powered: NodeFolder) -> None:
+    watched(powered, "OB", until="run/imagesmith/ups-forced")
+    assert powered.exists("run/imagesmith/ups-others")
+    assert not powered.exists("run/imagesmith/ups-forced")
+
+
+def test_mains_that_come_back_take_no_word_back(powered: NodeFolder) -> None:
+    powered.write("run/imagesmith/ups-away", "1\n")
+    powered.write("run/imagesmith/ups-forced", "17\n")
+    watched(powered, "FSD OL", until="never")
+    assert powered.read("run/imagesmith/ups-forced") == "17\n"
+
+
 @pytest.mark.parametrize("others", ["0", "17"])
 def test_a_primary_that_is_alone_waits_for_nobody(powered: NodeFolder, others: str) -> None:
     powered.write("etc/imagesmith/power.conf", "OTHERS_STOP_S='2'\nPOLL_S='1'\nHOST_SYNC_S='60'\n")

@@ -121,14 +121,17 @@ def test_two_servers_and_no_word_of_the_cable() -> None:
 
 def test_stages_longer_than_the_battery_are_told_with_their_sum() -> None:
     (line,) = complaints(RACK.replace("20m", "9m").replace("30%", "55%"))
-    assert line.startswith("c.yaml:6: power.runtime: the battery lasts 9m, and all this takes 9m20s: ")
-    assert "6m on battery until the stage 'primary' + 1m45s to wait for the others (HOSTSYNC) + 5s" in line
+    assert line.startswith("c.yaml:6: power.runtime: the battery lasts 9m, and all this takes 9m35s: ")
+    assert (
+        "6m on battery until the stage 'primary' + 15s to notice it + 1m45s to wait for the others (HOSTSYNC) + 5s"
+        in line
+    )
 
 
 def test_a_charge_that_leaves_too_little_is_told_with_what_would_do() -> None:
     (line,) = complaints(RACK.replace("30%", "10%"))
-    assert "below 10% a battery of 20m lasts 2m, and what is still to do takes 3m20s: " in line
-    assert line.endswith("(primary: below: 17% would do)")
+    assert "below 10% a battery of 20m lasts 2m, and what is still to do takes 3m35s: " in line
+    assert line.endswith("(primary: below: 18% would do)")
 
 
 def test_a_drain_is_part_of_what_workers_need() -> None:
