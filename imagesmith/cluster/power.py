@@ -27,10 +27,13 @@ def secrets(cluster: Cluster) -> tuple[str, ...]:
 
 
 def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...]:
-    """Nothing without a vault: NUT would have no passwords."""
+    """Nothing without a vault: NUT would have no passwords. A node on another socket has at most what servers hold for
+    the workers that drain themselves."""
     power = part.cluster.power
     if power is None or part.sealed is None:
         return ()
+    if not power.covers(part.node.name):
+        return draining.edits(part, power, materials)
     return (
         PutFile("root", CONF, nut.watch_conf(part, power)),
         PutFile("root", f"{LIBRARY}/steps/{STEP}", materials.files[f"firstboot/power/{STEP}"], 0o755),
@@ -41,14 +44,15 @@ def edits(part: Part, profile: Profile, materials: Materials) -> tuple[Edit, ...
 
 
 def promises(part: Part) -> tuple[Promise, ...]:
-    if part.cluster.power is None or part.sealed is None:
+    power = part.cluster.power
+    if power is None or part.sealed is None or not power.covers(part.node.name):
         return ()
     return (Promise(f"step.{STEP}", "equals", "done", "NUT listens for a power cut, and the node goes down in one"),)
 
 
 def packages(part: Part) -> tuple[str, ...]:
     power = part.cluster.power
-    if power is None:
+    if power is None or not power.covers(part.node.name):
         return ()
     if not nut.is_primary(part, power):
         return ("nut-client",)

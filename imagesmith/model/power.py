@@ -68,3 +68,8 @@ class Power:
     when_back: Literal["stay", "cycle"] = "stay"
     """Mains are back after workers went and before the primary did. `stay`: the rest runs on, a person switches the
     workers on. `cycle`: the rest goes down too, so that the UPS switches everything on again."""
+    without: tuple[str, ...] = ()
+    """The names of nodes that hang on another socket: a cut is nothing to them."""
+
+    def covers(self, node: str) -> bool:
+        return node not in self.without

@@ -61,6 +61,7 @@ def read_power(fields: Fields, drivers: Mapping[str, UpsDriver]) -> Power:
         stop_s={stage: said.get(stage, STOP_S) for stage in STAGES},
         drain_s=fields.take("drain", parsed(_duration), 0),
         when_back=fields.take("when_back", choice("stay", "cycle"), "stay"),
+        without=tuple(dict.fromkeys(fields.take("without", listed(text(names.host_name)), ()))),
     )
     if power.when_back == "cycle" and power.ups.driver.name and not power.ups.driver.cuts:
         message = f"the driver {power.ups.driver.name} can't switch the UPS off and on, so nothing would come back"

@@ -25,7 +25,7 @@ def settled(power: Power, fields: Fields, entries: Sequence[Entry]) -> Power:
     if not fields.has("primary") and len(servers) == 1:
         power = replace(power, primary=servers[0])
     workers = [entry.node.name for entry in entries if entry.role == "worker" and entry.node.name != power.primary]
-    power = replace(power, workers=tuple(workers))
+    power = replace(power, workers=tuple(filter(power.covers, workers)))
     if fields.has("primary") or power.primary:
         return power
     fields.place.complain(
@@ -42,6 +42,7 @@ def check_power(inventory: Inventory) -> None:
     if power is None:
         return
     _check_primary(inventory, power)
+    _check_without(inventory, power)
     _check_drain(inventory, power)
     if not inventory.roles_known or not power.primary:
         return
@@ -63,6 +64,18 @@ def _check_primary(inventory: Inventory, power: Power) -> None:
         )
 
 
+def _check_without(inventory: Inventory, power: Power) -> None:
+    known = [one.node.name for one in inventory.entries]
+    for name in power.without:
+        if name not in known:
+            message = f"there is no node {name!r}{did_you_mean(name, known)}"
+            inventory.complain("power", "without", message, f"nodes: {', '.join(known)}")
+        elif name == power.primary:
+            message = f"{name} has the UPS's cable, and goes down with it: all others ask it"
+            hint = "name the node that the cable leads to in `primary`, or take this one out of the list"
+            inventory.complain("power", "without", message, hint)
+
+
 def _check_drain(inventory: Inventory, power: Power) -> None:
     for entry in inventory.entries if power.drain_s else ():
         if entry.node.name in power.workers and len(entry.node.name) > _LONGEST_NAME:
@@ -75,6 +88,8 @@ def _stages(inventory: Inventory, power: Power) -> dict[Stage, list[str]]:
     found: dict[Stage, list[str]] = {}
     for stage in STAGES:
         for entry in inventory.entries:
+            if not power.covers(entry.node.name):
+                continue
             own = "workers" if entry.role == "worker" else "servers"
             if stage == ("primary" if entry.node.name == power.primary else own):
                 found.setdefault(stage, []).append(entry.node.name)

@@ -123,6 +123,19 @@ def test_the_primarys_firewall_lets_the_nodes_ask(node: str) -> None:
     assert [one.source for one in opened] == (["nodes"] if node == "head" else [])
 
 
+def test_a_node_on_another_socket_hears_nothing_of_the_ups() -> None:
+    apart = replace(POWER, without=("arm-2",), workers=("arm-1",), drain_s=60)
+    told = [path for path in put("arm-2", apart) if "nut" in path or "ups" in path or "drain" in path]
+    assert (told, power.packages(part("arm-2", apart)), power.promises(part("arm-2", apart))) == ([], (), ())
+    assert power.packages(part("arm-1", apart)) == ("nut-client",)
+
+
+def test_a_server_on_another_socket_still_lets_workers_drain() -> None:
+    apart = put("tail", replace(DRAINING, without=("tail",)))
+    assert draining.MANIFEST in apart
+    assert not [path for path in apart if "nut" in path or "ups" in path]
+
+
 # -- draining -----------------------------------------------------------------------------------------------
 
 

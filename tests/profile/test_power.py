@@ -103,6 +103,9 @@ def test_options_of_the_driver_are_kept_and_true_is_a_word_alone() -> None:
         ("  runtime", "  primary: [a, d]\n  runtime", "c.yaml:6: power.primary: two primaries (a, d)"),
         ("  runtime", "  primary: x\n  runtime", "c.yaml:6: power.primary: there is no node 'x'"),
         ("  runtime", "  primary: d\n  runtime", "address: d has the UPS's cable, so the others ask it"),
+        ("  runtime", "  without: [x]\n  runtime", "c.yaml:6: power.without: there is no node 'x'"),
+        ("  runtime", "  without: [a]\n  runtime", "c.yaml:6: power.without: a has the UPS's cable"),
+        ("  runtime", "  without: [d]\n  runtime", "no node goes down in the stage 'workers'"),
         ("after: 2m", "after: 8m", "c.yaml:8: power.stages: the workers go at 8m, and the primary not later: 6m"),
         ("60%", "20%", "c.yaml:8: power.stages: the workers go below 20%, and the primary not later: below 30%"),
         ("    workers: {after: 2m, below: 60%}\n", "", "nothing says when d goes down: there is no stage 'workers'"),
@@ -112,6 +115,12 @@ def test_options_of_the_driver_are_kept_and_true_is_a_word_alone() -> None:
 def test_what_is_wrong_is_told_where_it_stands(old: str, new: str, said: str) -> None:
     assert old in RACK
     assert any(said in line for line in complaints(RACK.replace(old, new, 1))), complaints(RACK.replace(old, new, 1))
+
+
+def test_a_node_on_another_socket_is_in_no_stage_and_no_sum() -> None:
+    written = RACK.replace("    workers: {after: 2m, below: 60%}\n", "").replace("  runtime: 20m", "  runtime: 8m")
+    found = power(written.replace("  runtime", "  without: [d]\n  runtime"))
+    assert (found.without, found.workers, list(found.thresholds)) == (("d",), (), ["primary"])
 
 
 def test_two_servers_and_no_word_of_the_cable() -> None:
