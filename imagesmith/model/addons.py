@@ -36,6 +36,8 @@ class Volume:
     """In words."""
     optional: bool = False
     """Only there where the inventory says where it is to lie."""
+    told_as: str = ""
+    """The variable in which its part is told how many MiB it may fill: four fifths of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,11 @@ class Recipe:
         return next((part for part in self.parts if part.site), None)
 
     @property
+    def main_volume(self) -> Volume | None:
+        """The one that an inventory's `size` is of: the first."""
+        return next((volume for part in self.parts for volume in part.volumes), None)
+
+    @property
     def purposes(self) -> tuple[str, ...]:
         """Of all its passwords, each once."""
         return tuple(dict.fromkeys(purpose for part in self.parts for purpose in part.passwords.values()))
@@ -190,6 +197,9 @@ class Addon:
     release: Release | None = None
     besides: tuple[str, ...] = ()
     """Which keys the inventory has too that files of a recipe may be there for."""
+
+    def size_of(self, volume: Volume) -> int:
+        return self.size if self.size and volume is self.recipe.main_volume else volume.size
 
 
 @dataclass(frozen=True, slots=True)

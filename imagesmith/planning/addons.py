@@ -56,9 +56,7 @@ def _part(part: RecipePart, addon: Addon | None) -> Iterator[str]:
     )
     if part.because:
         yield f"    {part.because}"
-    main = True
     for volume in part.volumes:
-        size = addon.size if addon and addon.size and main else volume.size
-        main = False
+        size = addon.size_of(volume) if addon else volume.size
         when = ", where `storage` is given" if volume.optional else ""
         yield f"    volume {volume.name}, {show_size(size)}{when}: {volume.holds}"

@@ -157,6 +157,7 @@ def _volume(fields: Fields) -> Volume:
         size=fields.need("size", in_bytes, 0),
         holds=fields.need("holds", text(names.title), ""),
         optional=fields.take("optional", boolean, False),
+        told_as=fields.take("told_as", text(_variable), ""),
     )
 
 

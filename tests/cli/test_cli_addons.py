@@ -37,6 +37,13 @@ def test_one_is_shown_with_where_it_is_what_it_keeps_and_what_survives(desk: Wor
         assert word.replace("5 GiB", "5.0 GiB") in told or word in told, word
 
 
+def test_a_size_is_shown_at_the_volume_that_it_is_of(desk: Workshop) -> None:
+    inventory = desk.folder / "cluster.yaml"
+    inventory.write_text(inventory.read_text().replace("{host: grafana.home.arpa}", "{size: 50GiB}"))
+    told = "\n".join(lines(desk.run("addons", "show", "monitoring")))
+    assert "volume measured, 50 GiB" in told and "volume settings, 1.0 GiB" in told
+
+
 def test_one_that_there_is_not_is_told_with_the_nearest(desk: Workshop) -> None:
     done = desk.run("addons", "show", "wordpres")
     assert done.code == 2 and "did you mean 'wordpress'?" in done.err

@@ -245,6 +245,25 @@ def test_where_volumes_are_kept_is_what_their_manifests_say() -> None:
     assert set(found) == {name for name in texts_of(EVERYTHING) if name.startswith("imagesmith-volume-")}
 
 
+@pytest.mark.parametrize(
+    ("told", "size", "most"),
+    [("size: 50GiB", "51200Mi", "40960"), ("", "10240Mi", "8192"), ("light: true, size: 5GiB", "5120Mi", "4096")],
+)
+def test_the_size_of_monitoring_is_that_of_what_was_measured(told: str, size: str, most: str) -> None:
+    made = all_objects(f"addons: {{monitoring: {{{told}}}}}\n")
+    claim = the("PersistentVolumeClaim", "monitoring", "prometheus-measured", made)
+    assert claim["spec"]["resources"]["requests"]["storage"] == size
+    (prometheus,) = pod(the("Deployment", "monitoring", "prometheus", made))["containers"]
+    assert {"name": "MEASURED_MIB", "value": most} in prometheus["env"]
+    assert "--storage.tsdb.retention.size=$(MEASURED_MIB)MB" in prometheus["args"]
+
+
+def test_the_size_of_monitoring_is_not_grafanas() -> None:
+    made = all_objects("addons: {monitoring: {size: 50GiB}}\n")
+    claim = the("PersistentVolumeClaim", "monitoring", "grafana-settings", made)
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1024Mi"
+
+
 def test_a_server_without_a_volume_shows_the_catalogues_page() -> None:
     assert "index.html" in the("ConfigMap", "nginx", "nginx-files")["data"]
     assert "ConfigMap/nginx/nginx-files" not in [named(one) for one in OBJECTS["small"]]

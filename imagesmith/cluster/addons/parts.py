@@ -12,7 +12,7 @@ from imagesmith.cluster.addons import objects
 from imagesmith.cluster.addons.objects import NAME, Object
 from imagesmith.cluster.addons.pods import PASSWORDS, Placed, template
 from imagesmith.cluster.addons.traffic import policies
-from imagesmith.model.addons import Addon, NfsStorage, Recipe, RecipePart, Volume
+from imagesmith.model.addons import Addon, NfsStorage, Recipe, RecipePart
 from imagesmith.secret import SecretRef
 
 LOCAL_CLASS = "local-path"
@@ -49,8 +49,8 @@ def volumes_of(addon: Addon) -> dict[str, Object]:
     every = [(Placed(addon, part), volume) for part in addon.recipe.parts for volume in Placed(addon, part).volumes]
     found = {}
     for placed, volume in every:
-        name, size = placed.claim(volume), _size(placed, volume)
-        found[name] = objects.claim(addon.name, name, size, _class_of(addon), shared=_is_nas(addon))
+        name = placed.claim(volume)
+        found[name] = objects.claim(addon.name, name, addon.size_of(volume), _class_of(addon), shared=_is_nas(addon))
     return found
 
 
@@ -126,9 +126,3 @@ def _class_of(addon: Addon) -> str:
 
 def _is_nas(addon: Addon) -> bool:
     return addon.storage not in ("", "local")
-
-
-def _size(placed: Placed, volume: Volume) -> int:
-    """Of the main volume, which is the first of all, as the inventory says."""
-    first = next((one for part in placed.addon.recipe.parts for one in part.volumes), None)
-    return placed.addon.size if placed.addon.size and volume is first else volume.size

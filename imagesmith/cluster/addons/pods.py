@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from imagesmith.cluster.addons.objects import NAME, Object, quantity
 from imagesmith.model.addons import Addon, Beside, Files, RecipePart, Share, Volume
+from imagesmith.units import MiB
 
 PASSWORDS = "passwords"
 """The Secret of an add-on, its keys are the passwords' purposes."""
@@ -136,13 +137,14 @@ def _script(placed: Placed, one: Beside, mounts: list[Object]) -> Object:
 
 
 def _environment(placed: Placed) -> list[Object]:
-    """Passwords by reference; what the inventory says of host and release as plain values."""
+    """Passwords by reference; what the inventory says of host, release and size as plain values."""
     part, addon = placed.part, placed.addon
     plain = dict(part.environment)
     if part.site and addon.host:
         plain["SITE_HOST"] = addon.host
     if part.site and addon.release:
         plain |= {"RELEASE_URL": addon.release.url, "RELEASE_SHA256": addon.release.sha256}
+    plain |= {one.told_as: str(addon.size_of(one) * 4 // 5 // MiB) for one in placed.volumes if one.told_as}
     secret = {name: {"secretKeyRef": {"name": PASSWORDS, "key": purpose}} for name, purpose in part.passwords.items()}
     return [
         *({"name": name, "value": value} for name, value in plain.items()),
