@@ -213,6 +213,16 @@ def test_a_site_reaches_the_internet_and_nothing_at_home() -> None:
     assert "192.168.0.0/16" in blocks[0]["except"] and "fc00::/7" in blocks[1]["except"]
 
 
+def test_grafana_sends_alerts_and_fetches_plug_ins_from_the_internet_and_prometheus_does_not() -> None:
+    grafana, prometheus = (
+        the("NetworkPolicy", "monitoring", name)["spec"]["egress"] for name in ("grafana", "prometheus")
+    )
+    (out,) = (rule for rule in grafana if any("ipBlock" in to for to in rule["to"]))
+    assert {443, 587} <= {port["port"] for port in out["ports"]}
+    assert "192.168.0.0/16" in out["to"][0]["ipBlock"]["except"]
+    assert not any("ipBlock" in to for rule in prometheus for to in rule.get("to", []))
+
+
 def test_volumes_lie_where_the_inventory_says() -> None:
     classes = {
         f"{one['metadata']['namespace']}/{one['metadata']['name']}": (
