@@ -58,11 +58,12 @@ def promises(part: Part) -> tuple[Promise, ...]:
 
 
 def packages(part: Part) -> tuple[str, ...]:
-    """openssl: the gate asks the servers who they are with it. All else k3s brings along.
+    """The gate asks the servers who they are by openssl, and whether another machine has the node's address by arping.
+    All else k3s brings along.
 
     With or without a vault, so that they can be looked up and fetched before there is one.
     """
-    return ("openssl",)
+    return ("openssl", "iputils-arping")
 
 
 def unit_of(duty: str) -> str:

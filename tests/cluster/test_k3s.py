@@ -143,7 +143,7 @@ def test_an_image_alone_goes_as_far_as_it_can_alone() -> None:
 
 
 def test_what_asks_the_servers_is_among_the_packages() -> None:
-    assert "openssl" in contents.packages(part("arm-1"))
+    assert {"openssl", "iputils-arping"} <= set(contents.packages(part("arm-1")))
 
 
 def test_a_plan_of_a_node_holds_no_password() -> None:

@@ -48,6 +48,11 @@ Description: made for a test
 """
 
 
+def installed(*names: str) -> str:
+    """A list of dpkg's with these, in a version that is enough."""
+    return "".join(INSTALLED.format(name=name, version="3.5") for name in names)
+
+
 def program(version: str) -> bytes:
     return b"\x7fELF" + version.encode() * 2000
 
@@ -243,7 +248,7 @@ def archive(rack: Workshop, key: Key, tmp_path: Path) -> Iterator[Path]:
     ]
     publish(folder, key, *debs)
     with serving(folder) as url:
-        put(rack, "/var/lib/dpkg/status", INSTALLED.format(name="openssl", version="3.5").encode())
+        put(rack, "/var/lib/dpkg/status", installed("openssl", "iputils-arping").encode())
         put(rack, "/etc/apt/sources.list", f"deb [signed-by=/usr/share/keyrings/own.gpg] {url} {SUITE} main\n".encode())
         put(rack, "/usr/share/keyrings/own.gpg", key.signer.export(key.fingerprint))
         write(rack, packages="offline", chrony="true")
@@ -265,13 +270,13 @@ def test_what_the_base_lacks_is_carried(rack: Workshop, archive: Path) -> None:
     carried = "/var/lib/imagesmith/packages/chrony_4.6-1_arm64.deb"
     assert inside(disk, carried, rack.folder / "got") == (archive / "pool/chrony_4.6-1_arm64.deb").read_bytes()
     conf = inside(disk, "/etc/imagesmith/packages.conf", rack.folder / "got")
-    assert conf == b"PACKAGES='chrony openssl'\nFROM='image'\n"
+    assert conf == b"PACKAGES='chrony iputils-arping openssl'\nFROM='image'\n"
 
 
 def test_they_are_pinned_with_the_bytes_of_the_base(rack: Workshop, archive: Path) -> None:
     build(rack, "node-1")
     (found,) = locked(rack)["packages"]["rpi4/small"]  # type: ignore[index]
-    assert found["wanted"] == ["chrony", "openssl"]
+    assert found["wanted"] == ["chrony", "iputils-arping", "openssl"]
     assert found["base"] == f"sha256:{hashlib.sha256(rack.base.read_bytes()).hexdigest()}"
     assert [one["name"] for one in found["packages"]] == ["chrony", "libnew"]
 
@@ -291,7 +296,7 @@ def test_what_is_pinned_and_cached_needs_no_archive(rack: Workshop, archive: Pat
 
 def test_a_changed_base_is_looked_at_anew(rack: Workshop, archive: Path) -> None:
     build(rack, "node-1")
-    has_it = "".join(INSTALLED.format(name=name, version="2.0") for name in ("openssl", "libnew"))
+    has_it = installed("openssl", "iputils-arping", "libnew")
     place = f"{rack.base}?offset={rack.disk.offsets['root']}"
     tool("debugfs", "-w", "-R", "rm /var/lib/dpkg/status", place)
     put(rack, "/var/lib/dpkg/status", has_it.encode())
@@ -325,7 +330,7 @@ def test_online_the_image_carries_none_and_names_them(rack: Workshop) -> None:
     write(rack, packages="online", chrony="true")
     disk = build(rack, "node-1")
     conf = inside(disk, "/etc/imagesmith/packages.conf", rack.folder / "got")
-    assert conf == b"PACKAGES='chrony openssl'\nFROM='archive'\n"
+    assert conf == b"PACKAGES='chrony iputils-arping openssl'\nFROM='archive'\n"
     assert "packages" not in locked(rack) or not locked(rack)["packages"]
 
 

@@ -26,7 +26,7 @@ nodes:
   - {name: node-1, profile: mine, role: server, address: 192.168.1.10/24}
 """
 INSTALLED = """\
-Package: openssl
+Package: NAME
 Status: install ok installed
 Version: 3.5
 Architecture: arm64
@@ -34,6 +34,7 @@ Maintainer: x <x@example.org>
 Description: made for a test
 
 """
+HAS = "".join(INSTALLED.replace("NAME", name) for name in ("openssl", "iputils-arping"))
 SYSTEM = f'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME={SUITE}\n'
 CARRIED = "/var/lib/imagesmith/packages/zerotier-one_1.16.2_arm64.deb"
 
@@ -67,7 +68,7 @@ def rack(shop: Workshop, key: Key, tmp_path: Path) -> Iterator[Workshop]:
     publish(theirs, key, newer, zerotier)
     with serving(own) as url, serving(theirs) as other:
         put(shop, "/etc/os-release", SYSTEM.encode())
-        put(shop, "/var/lib/dpkg/status", INSTALLED.encode())
+        put(shop, "/var/lib/dpkg/status", HAS.encode())
         put(shop, "/etc/apt/sources.list", f"deb [signed-by=/usr/share/keyrings/own.gpg] {url} {SUITE} main\n".encode())
         put(shop, "/usr/share/keyrings/own.gpg", key.signer.export(key.fingerprint))
         folder = shop.folder / "profiles/packages"

@@ -31,6 +31,8 @@ power:
 backup:
   to: {{ssh: USER@{GATEWAY}, port: 2200, folder: FOLDER, host_key: HOST}}
   encrypt: true
+  # Programs of the base, which no restore lays back and an emulated processor is long at.
+  exclude: [/usr/lib, /usr/share]
   state: [/etc/my-service]
 addons:
   wordpress: {{host: blog.home.arpa}}

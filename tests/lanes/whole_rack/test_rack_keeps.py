@@ -15,7 +15,6 @@ from rack.running import Rack
 
 pytestmark = [
     pytest.mark.boot,
-    pytest.mark.long,
     pytest.mark.archive,
     pytest.mark.root,
     pytest.mark.timeout(3000),
