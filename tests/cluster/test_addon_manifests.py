@@ -310,6 +310,21 @@ def test_moodle_is_fetched_from_the_address_with_the_digest_of_the_inventory() -
     assert fetch["command"] == ["sh", "/imagesmith/scripts/fetch.sh"]
 
 
+@pytest.mark.parametrize("site", ["wordpress", "drupal", "joomla", "moodle"])
+def test_a_site_does_its_work_where_nobody_visits(site: str) -> None:
+    main, cron = pod(the("Deployment", site, site))["containers"]
+    assert cron["command"] == ["sh", "/imagesmith/scripts/cron.sh"] and cron["securityContext"]["runAsUser"] == 33
+    assert cron["image"] == main["image"] and cron["env"] == main["env"]
+
+
+def test_wordpress_leaves_its_work_to_that() -> None:
+    told = {
+        one["name"]: one.get("value")
+        for one in pod(the("Deployment", "wordpress", "wordpress"))["containers"][0]["env"]
+    }
+    assert told["WORDPRESS_CONFIG_EXTRA"] == "define('DISABLE_WP_CRON', true);"
+
+
 def test_a_charts_values_are_what_was_written() -> None:
     chart = the("HelmChart", "kube-system", "podinfo", OBJECTS["small"])["spec"]
     assert yaml.safe_load(chart["valuesContent"]) == {"count": 2, "on": "yes"}

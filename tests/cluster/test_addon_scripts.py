@@ -85,3 +85,45 @@ def test_another_release_than_the_one_that_was_pinned_is_not_unpacked(pod: Pod, 
     pod.stand_in("chown", "")
     assert pod.run("moodle/fetch.sh", **{**release, "RELEASE_SHA256": "ab" * 32}).returncode != 0
     assert not list((pod.folder / "imagesmith/volumes/program").iterdir())
+
+
+@pytest.fixture
+def awhile(pod: Pod) -> Pod:
+    """`sleep` that lets a script go around twice."""
+    pod.stand_in("sleep", f"[ $(grep -c '^sleep' {pod.folder}/calls) -le 2 ]")
+    return pod
+
+
+@pytest.mark.parametrize("answer", ["exit 0", "exit 22"])
+def test_wordpress_is_asked_for_its_work_in_its_own_pod_also_after_it_failed(awhile: Pod, answer: str) -> None:
+    awhile.stand_in("curl", answer)
+    awhile.run("wordpress/cron.sh", SITE_HOST="blog.home.arpa")
+    calls = [call for call in awhile.calls if call.startswith("curl")]
+    assert calls == ["curl -fsS -m 240 -o /dev/null -H Host: blog.home.arpa http://127.0.0.1/wp-cron.php"] * 2
+
+
+def test_drupal_has_a_visitor_that_no_cache_answers(awhile: Pod) -> None:
+    awhile.stand_in("curl", "")
+    awhile.stand_in("date", f"grep -c '^date' {awhile.folder}/calls")
+    awhile.run("drupal/cron.sh")
+    asked = [call.split()[-1] for call in awhile.calls if call.startswith("curl")]
+    assert asked == ["http://127.0.0.1/?1", "http://127.0.0.1/?2"]
+
+
+def test_joomlas_tasks_are_run_once_it_is_set_up(awhile: Pod) -> None:
+    awhile.stand_in("php", "exit 1")
+    awhile.run("joomla/cron.sh")
+    assert not [call for call in awhile.calls if call.startswith("php")]
+    (awhile.folder / "calls").unlink()
+    site = awhile.folder / "var/www/html"
+    site.mkdir(parents=True)
+    (site / "configuration.php").write_text("<?php")
+    awhile.run("joomla/cron.sh")
+    tasks = f"php {site}/cli/joomla.php scheduler:run --all --no-interaction"
+    assert [call for call in awhile.calls if call.startswith("php")] == [tasks] * 2
+
+
+def test_moodles_cron_goes_on_after_it_failed(awhile: Pod) -> None:
+    awhile.stand_in("php", "exit 1")
+    awhile.run("moodle/cron.sh")
+    assert len([call for call in awhile.calls if call.startswith("php")]) == 2
