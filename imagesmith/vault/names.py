@@ -101,6 +101,12 @@ def is_begun(facts: Mapping[str, str], name: str) -> bool:
     return ROTATING + name in facts or (is_authority(name) and ROTATING + CA in facts)
 
 
+def ends_with_cluster(name: str) -> bool:
+    """Whether only a cluster that runs goes by it, so that with that cluster nobody has the one before any more. A UPS,
+    a NAS, a database in a volume and a node's sshd go by theirs whatever becomes of k3s."""
+    return name in (CA, *TOKENS, SERVICE_KEY) or is_authority(name) or name.endswith("/node-password")
+
+
 def has_authorities(kept: Mapping[str, Entry]) -> bool:
     """Whether all five are there, with their certificates."""
     return all(name in kept and CERTIFICATE in kept[name].public for name in LEAVES.values())

@@ -28,6 +28,7 @@ from imagesmith.vault.names import (
     SERVER_TOKEN,
     SERVICE_KEY,
     UPPER,
+    ends_with_cluster,
     is_authority,
     is_backup_identity,
     is_signed,
@@ -99,12 +100,13 @@ def refuse_begun(folder: Path, name: str) -> None:
             where=str(folder),
             hint=f"what must follow: {what_follows(name)}. Once that is done: {end}",
         )
+    gone = "; where that cluster is no more: imagesmith vault founded --forget" if ends_with_cluster(name) else ""
     raise UsageError(
         f"{name} was drawn anew at {when}, and not every node has it yet, as far as is known: another one now "
         "would lock nodes out",
         where=str(folder),
         hint=f"imagesmith vault rotate {name} --apply --resume goes on; where all nodes have it, by new cards: "
-        f"{end}; where that cluster is no more: imagesmith vault founded --forget",
+        f"{end}{gone}",
     )
 
 

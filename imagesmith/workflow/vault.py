@@ -31,6 +31,7 @@ from imagesmith.vault.names import (
     FOUNDER,
     FOUNDING_OF,
     ROTATING,
+    ends_with_cluster,
     is_authority,
     is_signed,
     missing,
@@ -229,9 +230,10 @@ def forget_founded(folder: Path) -> None:
 
 
 def no_more(change: store.Change) -> None:
-    """The same, among other changes. No node of it waits for a secret either."""
+    """The same, among other changes. No node of it waits for a secret of its own either."""
     change.remember({FOUNDED: "", FOUNDER: "", FOUNDING_OF: ""})
-    change.remember({fact: "" for fact in change.index.facts if fact.startswith(ROTATING)})
+    begun = [fact.removeprefix(ROTATING) for fact in change.index.facts if fact.startswith(ROTATING)]
+    change.remember({ROTATING + name: "" for name in begun if ends_with_cluster(name)})
 
 
 def lock_anew(folder: Path, opening: Opening, key: Key) -> None:

@@ -117,6 +117,31 @@ def test_no_node_waits_for_what_is_of_other_authorities(vault: Path, tmp_path: P
     assert not [fact for fact in read_index(vault).facts if fact.startswith("rotating ")]
 
 
+STAYS = [
+    *("nodes/node-1/host-key.ed25519", "nodes/node-1/backup-key", "nodes/node-1/zerotier-identity"),
+    *("cluster/ups-primary-password", "addons/wordpress/database-password"),
+]
+GOES = ["cluster/agent-token", "cluster/server-token", "cluster/service-account-key", "cluster/ca/client",
+        "nodes/node-1/node-password"]  # fmt: skip
+
+
+def begun(vault: Path) -> list[str]:
+    return sorted(fact.removeprefix("rotating ") for fact in read_index(vault).facts if fact.startswith("rotating "))
+
+
+@pytest.mark.parametrize("new_root", [False, True])
+def test_with_a_cluster_goes_what_waits_for_its_nodes_and_nothing_else(vault: Path, new_root: bool) -> None:
+    """A UPS, a NAS, a database and sshd go by what they had, whatever becomes of k3s."""
+    drawn(vault)
+    with store.changing(vault) as change:
+        change.remember({f"rotating {name}": FIRST for name in (*STAYS, *GOES)})
+    if new_root:
+        rotate(vault, "cluster/ca", Opening(unasked), new_cluster=True)
+    else:
+        forget_founded(vault)
+    assert begun(vault) == sorted(STAYS)
+
+
 def test_a_cluster_of_other_authorities_that_answers_is_not_this_one(vault: Path) -> None:
     drawn(vault)
     assert not record_founded(vault, FIRST, "ab" * 32)
