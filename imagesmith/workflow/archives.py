@@ -18,6 +18,7 @@ from imagesmith.events import Listener
 from imagesmith.formats.apt_sources import AptSource, encode
 from imagesmith.model import PackageArchive, Signature
 from imagesmith.profile.archive import load_archive
+from imagesmith.sources.apt import sources_of
 from imagesmith.sources.cache import Cache
 from imagesmith.sources.disk import failures
 from imagesmith.sources.fetch import PATIENT
@@ -49,11 +50,12 @@ def beside(
     files: Mapping[str, bytes], archives: Iterable[PackageArchive], cache: Cache, listener: Listener
 ) -> dict[str, bytes]:
     """What apt is to read as well, by path as in an image, for these archives. Raises what `Keys.ring` does, and
-    ContentMalformed for a system that does not say what it is."""
+    ContentMalformed for a system that does not say what it is, or whose own archive is at the same host."""
     keys = Keys(lambda: resources.folder("keyrings"), cache, PATIENT, listener)
     made: dict[str, bytes] = {}
     for archive in archives:
         url, suite = archive.named(codename(files))
+        _refuse_host_of_system(files, archive.package, url)
         name = f"imagesmith-{archive.package}"
         ring = f"/usr/share/keyrings/{name}.gpg"
         signature = Signature(url, "file", archive.fingerprints, f"{archive.package}.gpg", archive.key_url)
@@ -74,6 +76,22 @@ def codename(files: Mapping[str, bytes]) -> str:
             hint="give the package as a file, `vpn: {zerotier: {file: ...}}`, or use another base",
         )  # fmt: skip
     return found[1]
+
+
+def _refuse_host_of_system(files: Mapping[str, bytes], package: str, url: str) -> None:
+    """Apt tells archives apart by their hosts alone before it has read them: all of the system's own would be good for
+    nothing, too."""
+    host = urlsplit(url).hostname
+    for source in sources_of(files):
+        for uri in source.uris:
+            if urlsplit(uri).hostname == host:
+                raise ContentMalformed(
+                    f"the archive of {package} is at {host}, where the system's own is too ({uri}), and apt can't be "
+                    "told to take that one package from it and no other",
+                    where=url,
+                    hint=f"give it an address of another name in profiles/packages/{package}.yaml, or the package as a "
+                    f"file (docs/supplies.md)",
+                )
 
 
 def _for_one(package: str, host: str) -> str:

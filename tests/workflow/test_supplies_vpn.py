@@ -130,6 +130,14 @@ def test_a_key_of_another_fingerprint_is_refused(published: Workshop) -> None:
     published.refused(4, "key", words=("build", "node-1", "--vault-key", "rack.key"))
 
 
+def test_an_archive_at_the_systems_own_host_is_refused(published: Workshop) -> None:
+    """Else apt would take nothing at all from the system's own archive, and say that dep can't be installed."""
+    path = published.folder / "profiles/packages/zerotier-one.yaml"
+    path.write_text(path.read_text().replace("http://localhost:", "http://127.0.0.1:"))
+    words = ("build", "node-1", "--vault-key", "rack.key")
+    published.refused(4, "is at 127.0.0.1, where the system's own is too", "profiles/packages", words=words)
+
+
 def test_a_file_takes_its_place_and_what_it_needs_is_found(rack: Workshop, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "made/zerotier-one_1.16.2_arm64.deb", rack.folder / "own.deb")
     write(rack, file=", file: {arm64: own.deb}")
