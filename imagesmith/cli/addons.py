@@ -119,7 +119,8 @@ def images_command(target: str, cluster: Path | None, as_json: bool) -> None:
 def apply_command(ctx: click.Context, of: Rack, vault_key: Path | None, yes: bool, as_json: bool) -> None:
     """Bring the add-ons of the inventory to the cluster that runs: manifests that
     differ are written on every server, and what is no longer wanted is
-    deleted. All of it is shown and asked for first.
+    deleted, with its volumes. All of it is shown and asked for first; `n` then
+    changes nothing. It takes the vault, and all nodes must answer.
 
     \b
     Example:

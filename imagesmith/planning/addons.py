@@ -43,7 +43,11 @@ def _state(recipe: Recipe, addon: Addon | None) -> str:
         return "not in this inventory"
     said = [f"http://{addon.host}" if addon.host else "no host name: reached by kubectl port-forward"]
     said += [f"{addon.replicas} replicas"] if addon.replicas > 1 else []
-    said += [f"storage {addon.storage or 'local'}"] if any(part.volumes for part in recipe.parts) else []
+    volumes = [volume for part in addon.recipe.parts for volume in part.volumes]
+    if addon.storage or any(not volume.optional for volume in volumes):
+        said.append(f"storage {addon.storage or 'local'}")
+    elif volumes:
+        said.append("no volume: it has none without `storage`")
     return ", ".join(said)
 
 

@@ -68,9 +68,10 @@ def token(of: Rack, name: str, *, read_only: bool, hours: int) -> Secret:
     addon = _addons(of).addon(name)
     if addon is None or not addon.recipe.accounts:
         having = [one.name for one in _addons(of).wanted if one.recipe.accounts]
+        wanting = "headlamp is one: addons: {headlamp: {}} in the inventory, then imagesmith addons apply"
         raise UsageError(
             f"there is no add-on {name[:60]!r} here that asks for tokens{did_you_mean(name, having)}",
-            where=of.cluster.path, hint=f"there is: {', '.join(having) or 'none'}; headlamp is one, under `addons:`",
+            where=of.cluster.path, hint=f"there is: {', '.join(having)}" if having else wanting,
         )  # fmt: skip
     role = "view" if read_only else "cluster-admin"
     account = next(own for own, has in addon.recipe.accounts.items() if has == role)
@@ -85,13 +86,20 @@ def token(of: Rack, name: str, *, read_only: bool, hours: int) -> Secret:
 
 def _addons(of: Rack) -> Addons:
     if of.cluster.k3s is None:
-        raise UsageError("this inventory has no k3s, so nothing runs on it", where=of.cluster.path)
+        raise UsageError(
+            "this inventory has no k3s, so nothing runs on it", where=of.cluster.path,
+            hint="add-ons are for the nodes of a k3s cluster: k3s: {channel: stable}, then build and flash its nodes",
+        )  # fmt: skip
+
     return of.cluster.addons or Addons()
 
 
 def _vault(of: Rack) -> Path:
     if of.vault is None:
-        raise UsageError("there is no vault, so there are no passwords", hint="imagesmith vault create")
+        raise UsageError(
+            "there is no vault, and without the one that the nodes were built with none of them can be asked",
+            hint="--vault DIR says where it is; was it lost, restore it from a backup, see docs/vault.md",
+        )
     return of.vault
 
 

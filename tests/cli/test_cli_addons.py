@@ -44,6 +44,32 @@ def test_a_size_is_shown_at_the_volume_that_it_is_of(desk: Workshop) -> None:
     assert "volume measured, 50 GiB" in told and "volume settings, 1.0 GiB" in told
 
 
+def test_one_without_a_volume_is_not_said_to_lie_anywhere(desk: Workshop) -> None:
+    assert lines(desk.run("addons", "show", "nginx"))[1].endswith(
+        "2 replicas, no volume: it has none without `storage`"
+    )
+    assert lines(desk.run("addons", "show", "mariadb"))[1].endswith("storage local")
+
+
+def test_without_a_vault_it_is_said_that_a_new_one_would_not_do(desk: Workshop) -> None:
+    done = desk.run("addons", "apply")
+    assert done.code == 2 and "the one that the nodes were built with" in done.err and "--vault DIR" in done.err
+
+
+def test_without_k3s_it_is_said_what_to_write(desk: Workshop) -> None:
+    plain = desk.folder / "plain.yaml"
+    plain.write_text("schema: 1\nname: a\nnodes: [{name: a, profile: x86-master, address: 192.168.1.10/24}]\n")
+    done = desk.run("addons", "apply", "--cluster", "plain.yaml")
+    assert done.code == 2 and "k3s: {channel: stable}" in done.err
+
+
+def test_a_token_of_what_is_not_wanted_says_how_to_want_it(desk: Workshop) -> None:
+    inventory = desk.folder / "cluster.yaml"
+    inventory.write_text(inventory.read_text().replace("  headlamp: {}\n", ""))
+    done = desk.run("token", "headlamp")
+    assert done.code == 2 and "addons: {headlamp: {}}" in done.err and "there is: none" not in done.err
+
+
 def test_one_that_there_is_not_is_told_with_the_nearest(desk: Workshop) -> None:
     done = desk.run("addons", "show", "wordpres")
     assert done.code == 2 and "did you mean 'wordpress'?" in done.err
