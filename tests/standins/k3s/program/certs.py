@@ -7,6 +7,7 @@ what it says, or who signs it, has changed.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 import subprocess
 import tempfile
@@ -72,12 +73,34 @@ def _signed(tls: Path, authority: str, subject: str, usage: str, names: list[str
     extensions += f"extendedKeyUsage={usage}\n"
     if names:
         extensions += f"subjectAltName={','.join(names)}\n"
+    signer = tls / f"{authority}.crt"
     with tempfile.TemporaryDirectory() as folder:
-        crt, key = Path(folder, "crt"), Path(folder, "key")
-        signer = ["-CA", str(tls / f"{authority}.crt"), "-CAkey", str(tls / f"{authority}.key")]
-        _run(_request(subject, 365, crt, key, signer), f"[q]\n[d]\n[e]\n{extensions}")
+        request, crt, key = (Path(folder, name) for name in ("request", "crt", "key"))
+        asked = ["req", "-new", *_new_key(key), "-config", "/dev/stdin", "-subj", subject, "-sha256"]
+        _run([*asked, "-out", str(request)], "[q]\n[d]\n")
+        # As k3s has it: a leaf is good from the day on that its authority is, whatever the clocks say.
+        begin = _run(["x509", "-noout", "-startdate", "-dateopt", "iso_8601", "-in", str(signer)]).partition("=")[2]
+        wanted = ["-startdate", re.sub("[^0-9Z]", "", begin), "-days", "365", "-in", str(request), "-out", str(crt)]
+        signing = ["ca", "-batch", "-notext", "-preserveDN", "-config", "/dev/stdin", "-extensions", "e", *wanted]
+        Path(folder, "index").touch()
+        by = ["-cert", str(signer), "-keyfile", str(tls / f"{authority}.key")]
+        _run([*signing, *by], _REGISTER.format(folder=folder) + f"[e]\n{extensions}")
         return crt.read_text(), key.read_text()
 
+
+_REGISTER = """\
+[ca]
+default_ca=c
+[c]
+database={folder}/index
+new_certs_dir={folder}
+rand_serial=yes
+default_md=sha256
+policy=p
+[p]
+commonName=optional
+organizationName=optional
+"""
 
 _KEY_IDS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
 _CA_EXTENSIONS = (
@@ -88,18 +111,19 @@ _CA_EXTENSIONS = (
 def _authority(tls: Path, name: str) -> list[str]:
     crt, key = tls / f"{name}.crt", tls / f"{name}.key"
     crt.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return _request(f"/CN=k3s-{name.replace('/', '-')}@{int(time.time())}", 3650, crt, key, [])
+    subject = f"/CN=k3s-{name.replace('/', '-')}@{int(time.time())}"
+    settings = ["-config", "/dev/stdin", "-extensions", "e", "-subj", subject, "-days", "3650", "-sha256"]
+    return ["req", "-x509", "-new", *_new_key(key), "-out", str(crt), *settings]
 
 
-def _request(subject: str, days: int, crt: Path, key: Path, signer: list[str]) -> list[str]:
-    settings = ["-config", "/dev/stdin", "-extensions", "e", "-subj", subject, "-days", str(days), "-sha256"]
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(key), "-out", str(crt)]
-    return ["req", "-x509", "-new", *made, *settings, *signer]
+def _new_key(to: Path) -> list[str]:
+    return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(to)]
 
 
-def _run(arguments: list[str], given: str = "") -> None:
+def _run(arguments: list[str], given: str = "") -> str:
     # openssl wants to find its names section, even an empty one, since the subject comes from the command line.
     config = given.replace("[q]\n", "[req]\nprompt=no\ndistinguished_name=d\n")
     done = subprocess.run(["openssl", *arguments], input=config, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Fatal(f"openssl {arguments[0]} failed: {' '.join(done.stderr.split())[-300:]}")
+    return done.stdout
