@@ -10,11 +10,13 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -121,6 +123,21 @@ def test_a_single_certificate_is_hashed_as_the_bytes_of_its_file(machines: Machi
     digest = hashlib.sha256((server.data / "server/tls/server-ca.crt").read_bytes()).hexdigest()
     assert (server.data / "server/node-token").read_text() == f"K10{digest}::server:short\n"
     machines.agent("same", server.url, f"K10{digest}::node:short").start().serves()
+
+
+def test_a_leaf_is_good_from_the_day_on_that_its_authority_is(machines: Machines) -> None:
+    """As k3s signs them: a node whose clock is behind its server's trusts it all the same."""
+    made = Cluster(machines)
+    time.sleep(1.1)
+    made.server.start().serves()
+    url = urlsplit(made.server.url)
+    leaf = ssl.get_server_certificate((url.hostname or "", url.port or 443))
+    assert began(leaf) == began((made.authorities / "server-ca.crt").read_text())
+
+
+def began(certificate: str) -> str:
+    argv = ["openssl", "x509", "-noout", "-startdate"]
+    return subprocess.run(argv, input=certificate, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_short_token_pins_nothing_and_the_agent_says_so(cluster: Cluster) -> None:
