@@ -29,7 +29,9 @@ test: system $(VENV)/ready ## every test but the boot lane and the archive's
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not boot and not archive" tests
 
 boot-test: system $(VENV)/ready ## build real Debian bases, boot x86, arm64 virt and raspi3b in QEMU, and a cluster
-	$(BIN)/pytest -v -n 2 --dist loadgroup -m "(boot or archive) and not long" --timeout 3600 tests
+	$(BIN)/pytest -v -n 2 --dist loadgroup -m "(boot or archive) and not long" --timeout 3600 \
+	  --ignore tests/lanes/whole_rack tests
+	$(BIN)/pytest -v -s -m boot --timeout 3600 tests/lanes/whole_rack
 
 long-test: system $(VENV)/ready ## a cluster's faults, and three servers: three quarters of an hour, not part of CI
 	$(BIN)/pytest -v -rP -n 2 --dist loadgroup -m long --timeout 3600 tests

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import yaml
-from rack.desk import Desk
+from rack.desk import CommandFailed, Desk
 from rack.guests import Machine
 from rack.kubectl import Kubectl, is_ready
 from rack.network import Lan
@@ -89,6 +89,21 @@ class Rack:
     def imagesmith(self, *words: str) -> str:
         """`imagesmith WORDS...` at the desk, in the rack's network. Raises CommandFailed."""
         return self.desk.imagesmith(*words, within=self.lan.within)
+
+    def wait_for_word(self, words: str, *command: str, within_s: float = 600) -> None:
+        """Until `imagesmith COMMAND...` says `words`, as its answer or as what is wrong.
+
+        A guest on a busy machine may not answer within the minute that imagesmith gives it, so it is asked again.
+        """
+
+        def look() -> str:
+            try:
+                told = self.imagesmith(*command, "--identity", str(self.desk.key))
+            except CommandFailed as error:
+                told = str(error)
+            return "" if words in told else told
+
+        self.wait_until(f"{words!r} of imagesmith {' '.join(command)}", within_s, look)
 
     def greeting(self, node: str, port: int) -> str:
         """The first line that a port says, as SSH-2.0-OpenSSH_10.0."""

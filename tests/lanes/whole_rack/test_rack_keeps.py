@@ -68,7 +68,7 @@ def test_a_night_leaves_a_sealed_backup_on_the_nas(rack: Rack, nas: Path, before
     kept = nas / "kept" / SERVER / told["last_good_name"]
     assert kept.stat().st_size == int(told["last_good_bytes"]) > 1_000_000
     assert kept.read_bytes().startswith(b"age-encryption.org/v1\n")
-    assert "good" in command(rack, "backup", "status")
+    rack.wait_for_word("good", "backup", "status")
 
 
 def test_a_lost_server_gives_back_its_state(rack: Rack, before: str) -> None:
