@@ -13,7 +13,8 @@ from building import KEY, Done
 from lanes.racks import INVENTORY
 from rack import k3s_program
 from rack.desk import Desk
-from rack.network import Lan, NoNetwork
+from rack.lan_or_skip import lan_or_skip
+from rack.network import Lan
 
 Program = Callable[..., Done]
 
@@ -63,11 +64,8 @@ def rack_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 @pytest.fixture(scope="module")
 def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
     """A network for guests, of one module's tests; without a time server where the module has TELLS_TIME = False."""
-    try:
-        with Lan(tells_time=getattr(request.module, "TELLS_TIME", True)) as made:
-            yield made
-    except NoNetwork as error:
-        pytest.skip(str(error))
+    with lan_or_skip(tells_time=getattr(request.module, "TELLS_TIME", True)) as made:
+        yield made
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

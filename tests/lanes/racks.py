@@ -10,10 +10,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from rack.desk import Desk
 
 SERVER, AGENTS = "srv-1", ("agent-1", "agent-2")
 NODES = (SERVER, *AGENTS)
+LANE = [pytest.mark.boot, pytest.mark.archive, pytest.mark.root, pytest.mark.timeout(3000)]
+"""The marks of a rack's tests."""
 PATIENCE_S = 900.0
 """For one step of a rack, on a machine that does other things too; idle, each is done within 150 s."""
 

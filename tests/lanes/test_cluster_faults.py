@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lanes.racks import AGENTS, INVENTORY, NODES, PATIENCE_S, SERVER, read
+from lanes.racks import AGENTS, INVENTORY, LANE, NODES, PATIENCE_S, SERVER, read
 from rack.desk import Desk
 from rack.guests import Machine
 from rack.network import Lan
@@ -24,13 +24,7 @@ from rack.running import Rack
 from imagesmith.boot.report import judge
 from imagesmith.formats import manifest
 
-pytestmark = [
-    pytest.mark.boot,
-    pytest.mark.long,
-    pytest.mark.archive,
-    pytest.mark.root,
-    pytest.mark.timeout(3000),
-]
+pytestmark = [*LANE, pytest.mark.long]
 
 TELLS_TIME = False
 SEED = int(os.environ.get("IMAGESMITH_SEED") or time.time())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from lanes.racks import PATIENCE_S, read
 from rack import k3s_program
-from rack.desk import CommandFailed, Desk
+from rack.desk import Desk
 from rack.network import Lan
 from rack.running import Rack
 
@@ -123,15 +123,9 @@ def test_kubectl_still_answers_when_the_server_that_held_the_address_is_lost(rac
 
 def test_status_finds_nothing_wrong_and_remembers_the_founding(rack: Rack) -> None:
     """Once the clock of the server that was switched on again is in step, which takes a time server a while."""
-
-    def look() -> str:
-        try:
-            table = rack.imagesmith("status", "--identity", str(rack.desk.key))
-        except CommandFailed as error:
-            return str(error)
-        return "" if all(node in table for node in rack.addresses) else table
-
-    rack.wait_until("a status without a complaint", PATIENCE_S, look)
+    table = rack.wait_until_well(PATIENCE_S)
+    for node in rack.addresses:
+        assert node in table
     assert "founded" in rack.desk.imagesmith("vault", "list")
 
 

@@ -97,13 +97,29 @@ class Rack:
         """
 
         def look() -> str:
-            try:
-                told = self.imagesmith(*command, "--identity", str(self.desk.key))
-            except CommandFailed as error:
-                told = str(error)
+            told, _ = self._answer(*command)
             return "" if words in told else told
 
         self.wait_until(f"{words!r} of imagesmith {' '.join(command)}", within_s, look)
+
+    def wait_until_well(self, within_s: float) -> str:
+        """Until `imagesmith status` finds nothing wrong; its table."""
+        answers: list[str] = []
+
+        def look() -> str:
+            told, wrong = self._answer("status")
+            answers.append(told)
+            return told if wrong else ""
+
+        self.wait_until("a status without a complaint", within_s, look)
+        return answers[-1]
+
+    def _answer(self, *command: str) -> tuple[str, bool]:
+        """What `imagesmith COMMAND...` says of nodes, and whether anything is wrong with them."""
+        try:
+            return self.imagesmith(*command, "--identity", str(self.desk.key)), False
+        except CommandFailed as error:
+            return str(error), True
 
     def greeting(self, node: str, port: int) -> str:
         """The first line that a port says, as SSH-2.0-OpenSSH_10.0."""

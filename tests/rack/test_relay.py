@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rack.network import Lan, NoNetwork
+from rack.lan_or_skip import lan_or_skip
+from rack.network import Lan
 from rack.relay import DEVICE, Frames, NotFrames, Switch, packed
 
 ONE, TWO, THREE = (bytes.fromhex(f"5254000000{number:02x}") for number in (1, 2, 3))
@@ -58,11 +59,8 @@ class FakeGuest:
 
 @pytest.fixture
 def lan() -> Iterator[Lan]:
-    try:
-        with Lan() as made:
-            yield made
-    except NoNetwork as error:
-        pytest.skip(str(error))
+    with lan_or_skip() as made:
+        yield made
 
 
 @contextmanager

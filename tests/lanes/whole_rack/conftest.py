@@ -16,7 +16,8 @@ import pytest
 from lanes.racks import AGENTS, INVENTORY, NODES, PATIENCE_S, SERVER
 from rack import k3s_program
 from rack.desk import Desk
-from rack.network import GATEWAY, Lan, NoNetwork
+from rack.lan_or_skip import lan_or_skip
+from rack.network import GATEWAY, Lan
 from rack.running import Rack
 
 AROUND = f"""\
@@ -42,11 +43,8 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/sbin") or ""
 
 @pytest.fixture(scope="package")
 def lan() -> Iterator[Lan]:
-    try:
-        with Lan() as made:
-            yield made
-    except NoNetwork as error:
-        pytest.skip(str(error))
+    with lan_or_skip() as made:
+        yield made
 
 
 @pytest.fixture(scope="package")

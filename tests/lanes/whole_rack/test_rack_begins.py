@@ -10,19 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from lanes.racks import AGENTS, NODES, PATIENCE_S, SERVER, fat_copy, passwords_of, secrets_of
+from lanes.racks import AGENTS, LANE, NODES, PATIENCE_S, SERVER, fat_copy, passwords_of, secrets_of
 from rack.desk import Desk
 from rack.running import Rack
 
 from imagesmith.boot.report import judge
 from imagesmith.formats import manifest
 
-pytestmark = [
-    pytest.mark.boot,
-    pytest.mark.archive,
-    pytest.mark.root,
-    pytest.mark.timeout(3000),
-]
+pytestmark = LANE
 
 # What everybody can read, the programs of the base apart. The patterns come by standard input, never by a command line.
 SEARCH = """

@@ -10,15 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from lanes.racks import NODES, PATIENCE_S, SERVER
+from lanes.racks import LANE, NODES, PATIENCE_S, SERVER
 from rack.running import Rack
 
-pytestmark = [
-    pytest.mark.boot,
-    pytest.mark.archive,
-    pytest.mark.root,
-    pytest.mark.timeout(3000),
-]
+pytestmark = LANE
 
 FURNISH = """
 mkdir -p /srv/data /etc/my-service /var/lib/rancher/k3s/storage/pvc-1

@@ -11,16 +11,11 @@ import subprocess
 import time
 
 import pytest
-from lanes.racks import AGENTS, NODES, PATIENCE_S, SERVER, volumes
-from rack.desk import CommandFailed, Desk
+from lanes.racks import AGENTS, LANE, NODES, PATIENCE_S, SERVER, volumes
+from rack.desk import Desk
 from rack.running import Rack
 
-pytestmark = [
-    pytest.mark.boot,
-    pytest.mark.archive,
-    pytest.mark.root,
-    pytest.mark.timeout(3000),
-]
+pytestmark = LANE
 SWITCHED_OFF = "the UPS is told to switch off"
 DRIVERS = "/usr/local/lib/nut-of-tests"
 DRIVER = f"""\
@@ -104,15 +99,7 @@ def check_of_root(rack: Rack, rack_desk: Desk, node: str) -> str:
 
 
 def test_status_tells_nothing_of_a_ups_on_mains(rack: Rack, plugged: None) -> None:
-    def look() -> str:
-        try:
-            told = rack.imagesmith("status", "--identity", str(rack.desk.key))
-        except CommandFailed as error:
-            return str(error)
-        assert "battery" not in told
-        return ""
-
-    rack.wait_until("a status without a complaint", PATIENCE_S, look)
+    assert "battery" not in rack.wait_until_well(PATIENCE_S)
 
 
 def test_mains_that_come_back_in_time_cancel_it(rack: Rack, plugged: None) -> None:
