@@ -33,7 +33,7 @@ def _accepted(report: Any) -> bool:
 
 
 class Together(LoadScopeScheduling):
-    """Tests that look at one rack of guests, or at one wheel, go to one worker; all others to whoever is free.
+    """Tests of one lane, that look at what it booted, or at one wheel, go to one worker; all others to whoever is free.
 
     By their path: the groups of pytest-xdist 3.8 are lost on pytest 9.2, whose nodes have their names for good.
     """
@@ -42,7 +42,7 @@ class Together(LoadScopeScheduling):
         path = nodeid.partition("::")[0]
         if path.startswith("tests/lanes/whole_rack/"):
             return "tests/lanes/whole_rack"
-        return path if path.startswith(("tests/lanes/test_cluster_", "tests/test_wheel")) else nodeid
+        return path if path.startswith(("tests/lanes/", "tests/test_wheel")) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
