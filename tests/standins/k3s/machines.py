@@ -75,14 +75,14 @@ class Machine:
         """Its exit code."""
         assert self.process
         self.process.send_signal(how)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def exit_code(self) -> int:
         """Of one that ends by itself."""
         assert self.process
-        return self.process.wait(15)
+        return self.process.wait(30)
 
-    def says(self, text: str, within: float = 15) -> Machine:
+    def says(self, text: str, within: float = 30) -> Machine:
         """Waits until it has said so."""
         until(lambda: text in self.said, within, lambda: f"{self.name} never said {text!r}:\n{self.said}")
         return self
