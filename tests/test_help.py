@@ -81,7 +81,7 @@ def test_every_example_can_be_typed(words: tuple[str, ...], command: click.Comma
     for example in examples_of(command):
         child, rest = group_member(example)
         # Parses options and arguments as the real command line does; nothing is run.
-        child.make_context(example[0], rest, parent=click.Context(group))
+        child.make_context(example[0], rest, parent=click.Context(group, **group.context_settings))
 
 
 def group_member(example: list[str]) -> tuple[click.Command, list[str]]:
