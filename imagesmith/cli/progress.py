@@ -93,7 +93,9 @@ class _Rate:
         speed = (event.done - self._first) / max(time.monotonic() - self._since, 0.001)
         of = f" of {_amount(event, event.total)}" if event.total else ""
         left = f", {(event.total - event.done) / speed:.0f} s left" if event.total and speed > 0 else ""
-        return f"{_amount(event, event.done)}{of}, {_amount(event, int(speed))}/s{left}"
+        # Of items that take seconds each there is no such number.
+        rate = f", {_amount(event, int(speed))}/s" if event.unit == "B" or speed >= 1 else ""
+        return f"{_amount(event, event.done)}{of}{rate}{left}"
 
 
 class _Bars:

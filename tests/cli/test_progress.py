@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -100,6 +101,21 @@ def test_a_long_step_tells_rate_and_time_left_in_a_pipe(capsys: pytest.CaptureFi
     assert line.startswith("fetch: 51 MiB of 100 MiB, ")
     assert "MiB/s, " in line
     assert line.endswith(" s left")
+
+
+@pytest.mark.slow
+def test_of_items_that_take_seconds_each_no_rate_is_told() -> None:
+    script = (
+        "import click, time\n"
+        "from imagesmith.cli.progress import listener_for\n"
+        "from imagesmith.events import Progress\n"
+        "listener = listener_for(click.Context(click.Command('some')))\n"
+        "listener(Progress('draw identities', 0, 8, 'items'))\n"
+        "time.sleep(5.1)\n"
+        "listener(Progress('draw identities', 3, 8, 'items'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"draw identities: 3 of 8, \d+ s left\n", done.stderr)
 
 
 def test_a_terminal_gets_a_bar_that_goes_away() -> None:
