@@ -16,6 +16,7 @@ from imagesmith.cli.options import answer, json_option, of_vault, vault_key_opti
 from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
+from imagesmith.events import Listener
 from imagesmith.identity.kubeconfig import ADMIN_LIFETIME
 from imagesmith.model import Cluster
 from imagesmith.workflow.access import admin_kubeconfig, api_of, checked_api, write_kubeconfig
@@ -28,7 +29,8 @@ _MOST_DAYS = 3650
 @click.command("known-hosts", short_help="Print the nodes' host keys for ~/.ssh/known_hosts.")
 @of_vault
 @json_option
-def known_hosts_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
+@click.pass_context
+def known_hosts_command(ctx: click.Context, folder: Path, cluster: Cluster | None, as_json: bool) -> None:
     """Print the nodes' host keys for ~/.ssh/known_hosts, before any of them was
     switched on. The vault is not opened.
 
@@ -38,7 +40,7 @@ def known_hosts_command(folder: Path, cluster: Cluster | None, as_json: bool) ->
     """
     inventory = _needed(cluster)
     missing = not_drawn(folder, [node.name for node in inventory.nodes])
-    _draw(folder, inventory)
+    _draw(folder, inventory, listener_for(ctx))
     lines = known_hosts(inventory, folder)
     if as_json:
         answer({"nodes": {name: list(own) for name, own in lines.items()}})
@@ -91,8 +93,9 @@ def kubeconfig_command(
     if to_stdout and (as_json or sys.stdout.isatty()):
         raise UsageError("a kubeconfig is a secret, and is not shown here", hint="name a FILE, or send it on by a pipe")
     url = checked_api(server) if server else api_of(inventory)
-    _draw(folder, inventory)
-    opened = Opening(passphrase_asker(as_json), vault_key, listener_for(ctx)).vault(folder)
+    listener = listener_for(ctx)
+    _draw(folder, inventory, listener)
+    opened = Opening(passphrase_asker(as_json), vault_key, listener).vault(folder)
     made = admin_kubeconfig(inventory, opened, url, _lifetime(days, hours))
     if to_stdout:
         sys.stdout.buffer.write(made.content.reveal())
@@ -112,8 +115,8 @@ def _lifetime(days: int | None, hours: int | None) -> timedelta:
     return timedelta(days=days) if days else timedelta(hours=hours) if hours else ADMIN_LIFETIME
 
 
-def _draw(folder: Path, inventory: Cluster) -> None:
-    draw_missing(folder, names_for([node.name for node in inventory.nodes], inventory))
+def _draw(folder: Path, inventory: Cluster, listener: Listener) -> None:
+    draw_missing(folder, names_for([node.name for node in inventory.nodes], inventory), listener)
 
 
 def _needed(cluster: Cluster | None) -> Cluster:

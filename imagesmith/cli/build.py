@@ -21,6 +21,7 @@ from imagesmith.cli.options import (
 from imagesmith.cli.passphrase import passphrase_asker
 from imagesmith.cli.progress import listener_for
 from imagesmith.errors import UsageError
+from imagesmith.events import Listener
 from imagesmith.formats.canonical import to_plain
 from imagesmith.model import BuildPlan, Image
 from imagesmith.sources.cache import Cache
@@ -122,16 +123,16 @@ def build_command(
     listener, images = listener_for(ctx), list[Image]()
     opening = Opening(passphrase_asker(as_json), vault_key, listener)
     _sign_due(choice, targets, opening)
-    plans = _plans(choice, targets, options.epoch)
+    plans = _plans(choice, targets, options.epoch, listener)
     # Of all of them, before the first base is fetched for hours.
     open_secret = open_secrets(plans, listener, opening)
     _name_founder(choice, targets)
-    if vault_of(choice) and _plans(choice, targets, options.epoch) != plans:
+    if vault_of(choice) and _plans(choice, targets, options.epoch, listener) != plans:
         # One half of a key would be of before, the other of after.
         raise UsageError("the vault was changed while it was being opened", hint="run it again")
     with Bases(Cache.default(), insecure=insecure, listener=listener) as bases:
         if resolve(list(zip(targets, plans, strict=True)), lock_file(choice), bases, listener):
-            plans = _plans(choice, targets, options.epoch)
+            plans = _plans(choice, targets, options.epoch, listener)
         for build_plan in plans:
             images.append(build(build_plan, options, bases, listener, open_secret))
             # After each, so that what was made is known although a later one fails.
@@ -144,11 +145,11 @@ def build_command(
     click.echo(f"next: {_next(targets, output)}")
 
 
-def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int) -> list[BuildPlan]:
+def _plans(choice: TargetChoice, targets: tuple[Wanted, ...], epoch: int, listener: Listener) -> list[BuildPlan]:
     """Where there is a vault, what the nodes and their k3s cluster have in it is drawn now, unless it was."""
     vault, nodes = vault_of(choice), [one.node.name for one in targets]
     if vault:
-        draw_missing(vault, names_for(nodes, targets[0].cluster))
+        draw_missing(vault, names_for(nodes, targets[0].cluster), listener)
     return [plan(one, lock_file(choice), epoch=epoch, vault=vault) for one in targets]
 
 

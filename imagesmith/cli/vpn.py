@@ -29,7 +29,8 @@ def vpn_group() -> None:
 @vpn_group.command("members", short_help="Print the nodes as members of the network.")
 @of_vault
 @json_option
-def members_command(folder: Path, cluster: Cluster | None, as_json: bool) -> None:
+@click.pass_context
+def members_command(ctx: click.Context, folder: Path, cluster: Cluster | None, as_json: bool) -> None:
     """Print the nodes as members of the ZeroTier network: what a person types
     into its page. Identities that are missing are drawn; nobody is asked.
 
@@ -38,7 +39,7 @@ def members_command(folder: Path, cluster: Cluster | None, as_json: bool) -> Non
       imagesmith vpn members
     """
     inventory = _needed(cluster)
-    found, network = members(inventory, folder), network_in(inventory).network
+    found, network = members(inventory, folder, listener_for(ctx)), network_in(inventory).network
     if as_json:
         answer({"network": network, "members": [_plain(one) for one in found]})
         return

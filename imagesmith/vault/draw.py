@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as Public
 
 from imagesmith.errors import ContentMalformed, UsageError
+from imagesmith.events import Listener, unheard
 from imagesmith.formats.zerotier import Member
 from imagesmith.identity import certificates, tokens, zerotier
 from imagesmith.identity.authorities import SERVICE_KEY_BITS
@@ -46,23 +47,26 @@ class Drawn:
     fingerprint: str = ""
 
 
-def draw_all(names: Iterable[str]) -> dict[str, Drawn]:
-    """New secrets by their names. Those that take a search are searched for together. Raises what `draw` does."""
+def draw_all(names: Iterable[str], listener: Listener = unheard) -> dict[str, Drawn]:
+    """New secrets by their names. Those that take a search are searched for together, and that alone is told.
+
+    Raises what `draw` does.
+    """
     names = tuple(names)
     searched = [name for name in names if _ZEROTIER.fullmatch(name)]
-    identities = dict(zip(searched, proofs.found(len(searched)), strict=True))
+    identities = dict(zip(searched, proofs.found(len(searched), listener), strict=True))
     return {name: _identity(*identities[name]) if name in identities else draw(name) for name in names}
 
 
-def draw(name: str) -> Drawn:
-    """A new secret of the kind that the name says. Raises UsageError for a name that says none."""
+def draw(name: str, listener: Listener = unheard) -> Drawn:
+    """A new secret of the kind that the name says; of a search `listener` hears. Raises UsageError for another name."""
     if host := _HOST_KEY.fullmatch(name):
         key = Ed25519PrivateKey.generate() if host[2] == Kind.ED25519 else ec.generate_private_key(ec.SECP256R1())
         return _host_key(HostKey(key, f"root@{host[1]}"))
     if _NODE_PASSWORD.fullmatch(name) or _UPS_PASSWORD.fullmatch(name) or name in TOKENS:
         return Drawn("password", tokens.password(secrets.token_bytes(tokens.PASSWORD_BYTES)))
     if _ZEROTIER.fullmatch(name):
-        return _identity(*proofs.found(1)[0])
+        return _identity(*proofs.found(1, listener)[0])
     if _ADDON_PASSWORD.fullmatch(name):
         # Shorter: people type some of them.
         return Drawn("password", tokens.password(secrets.token_bytes(_ADDON_BYTES)))

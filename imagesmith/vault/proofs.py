@@ -9,25 +9,48 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from itertools import islice
+from contextlib import closing
 from multiprocessing import get_context
 
+from imagesmith.events import Listener, Progress, StepFinished, StepStarted, unheard
 from imagesmith.formats.zerotier import Member
 from imagesmith.identity.zerotier import KEY_BYTES, tried
 
 Found = tuple[Member, bytes]
 """Who, and the private key."""
+STEP = "draw identities"
 
 
-def found(count: int, workers: int = 0) -> list[Found]:
-    """So many identities, by so many processes; 0 = as many as there are cores for us."""
-    workers = workers or len(os.sched_getaffinity(0))
+def found(count: int, listener: Listener = unheard, workers: int = 0) -> list[Found]:
+    """So many identities, by so many processes; 0 = as many as there are cores for us.
+
+    The search is told as `counted` tells it; of none nothing is said.
+    """
     if not count:
         return []
-    good = (one for one in tries(workers) if one)
-    return list(islice(good, count))
+    # Closed in any case: Ctrl-C may come while the listener is at it, and nobody shall go on trying then.
+    with closing(tries(workers or len(os.sched_getaffinity(0)))) as endless:
+        return counted(endless, count, listener)
+
+
+def counted(tried_keys: Iterable[Found | None], count: int, listener: Listener) -> list[Found]:
+    """The first `count` of the tries that went well; no more are asked for.
+
+    Emits a step with Progress in items, from 0 on, so that there is something to see before the first one is found.
+    """
+    listener(StepStarted(STEP, f"{count} for ZeroTier, some seconds of work each"))
+    listener(Progress(STEP, 0, count, "items"))
+    good: list[Found] = []
+    for one in tried_keys:
+        if one:
+            good.append(one)
+            listener(Progress(STEP, len(good), count, "items"))
+        if len(good) == count:
+            break
+    listener(StepFinished(STEP, f"{count} drawn"))
+    return good
 
 
 def attempt() -> Found | None:

@@ -44,7 +44,7 @@ def add(of: Rack, name: str, listener: Listener = unheard) -> tuple[tuple[str, .
     """
     node = of.node(name).name
     require_vault(of.cluster, of.vault)
-    drawn = draw_missing(of.vault, names_for([node], of.cluster)) if of.vault else ()
+    drawn = draw_missing(of.vault, names_for([node], of.cluster), listener) if of.vault else ()
     with reached(of) as nodes:
         told = ask_cluster(nodes, [server for server in of.servers if server != node])
         steps = addition(node, of.duties[node], of.servers, told[1] if told else None)

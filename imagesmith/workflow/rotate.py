@@ -62,7 +62,7 @@ def rotate(
     if name in LEAVES.values():
         _one_authority(folder, name, opening, facts)
         return (name,)
-    drawn = _signed_anew(folder, name, opening) if is_signed(name) else draw(name)
+    drawn = _signed_anew(folder, name, opening) if is_signed(name) else draw(name, opening.listener)
     with store.changing(folder) as change:
         refuse_second_old(change.index, name, folder)
         change.keep_old(name)

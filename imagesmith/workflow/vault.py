@@ -124,7 +124,7 @@ def create(folder: Path, opening: Opening, kind: LockKind, names: Iterable[str] 
     if (folder / "index.json").exists():
         raise UsageError("there is a vault already", where=str(folder), hint="imagesmith vault list")
     store.create(folder, new_key(opening, kind, f"New passphrase for {folder}"))
-    return draw_missing(folder, names)
+    return draw_missing(folder, names, opening.listener)
 
 
 def new_key(opening: Opening, kind: LockKind, what: str) -> Key:
@@ -139,10 +139,11 @@ def new_key(opening: Opening, kind: LockKind, what: str) -> Key:
     return Key("key-file", opening.identity())
 
 
-def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
+def draw_missing(folder: Path, names: Iterable[str], listener: Listener = unheard) -> tuple[str, ...]:
     """Draw what of these names is not in the vault; what was drawn. Needs no passphrase.
 
-    What the client authority signs is made with it, where that is drawn now; else by `sign_due`.
+    What the client authority signs is made with it, where that is drawn now; else by `sign_due`. `listener` hears of
+    what takes seconds: identities of ZeroTier that are searched for.
     """
     wanted = tuple(names)
     plain = tuple(name for name in wanted if not is_signed(name))
@@ -150,7 +151,7 @@ def draw_missing(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
         return ()
     with store.changing(folder) as change:
         lacking = missing(change.index.secrets, plain)
-        for name, drawn in draw_all(name for name in lacking if not is_authority(name)).items():
+        for name, drawn in draw_all((name for name in lacking if not is_authority(name)), listener).items():
             change.put(name, drawn)
         if any(is_authority(name) for name in lacking):
             made = authorities.drawn(authorities.begins())

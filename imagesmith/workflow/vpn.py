@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagesmith.cluster import zerotier
 from imagesmith.errors import ImagesmithError, UsageError
-from imagesmith.events import Listener, StepFinished, StepStarted
+from imagesmith.events import Listener, StepFinished, StepStarted, unheard
 from imagesmith.formats.zerotier import read_member
 from imagesmith.model import Cluster, Membership, ZeroTier
 from imagesmith.planning.members import to_let_in
@@ -41,10 +41,10 @@ def network_in(cluster: Cluster) -> ZeroTier:
     return found
 
 
-def members(cluster: Cluster, vault: Path) -> tuple[Membership, ...]:
+def members(cluster: Cluster, vault: Path, listener: Listener = unheard) -> tuple[Membership, ...]:
     """As the inventory wants them, in its order; missing identities are drawn. Raises what `read_index` does."""
     found = network_in(cluster)
-    draw_missing(vault, zerotier.secrets(cluster))
+    draw_missing(vault, zerotier.secrets(cluster), listener)
     kept = read_index(vault).secrets
     nodes = [node for node in cluster.nodes if node.name in found.members]
     made = []
@@ -61,7 +61,7 @@ def authorise(cluster: Cluster, vault: Path, listener: Listener, sleep: Callable
     Raises DocumentInvalid for a token that can't be read, UsageError with all that is in the way before anything was
     changed, and what `Door` raises.
     """
-    found, wanted = network_in(cluster), members(cluster, vault)
+    found, wanted = network_in(cluster), members(cluster, vault, listener)
     if found.api is None:
         return LetIn(wanted)
     door = Door(found.api, open_file(found.api.token, listener), sleep)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import struct
 import sys
+import termios
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +17,15 @@ from imagesmith.workflow.rotate import rotate
 from imagesmith.workflow.vault import PASSPHRASE_FILE, Opening
 
 HOST_KEY = "nodes/node-1/host-key.ed25519"
+MEMBERS = """\
+schema: 1
+name: home
+k3s: {}
+vpn: {zerotier: {network: 8056c2e21c000001}}
+nodes:
+  - {name: node-1, profile: x86-master, address: 192.168.1.10/24}
+  - {name: node-2, profile: rpi4-worker, address: 192.168.1.11/24}
+"""
 
 
 def typed(rack: Rack, *words: str, answers: int = 1, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, str]:
@@ -23,6 +35,8 @@ def typed(rack: Rack, *words: str, answers: int = 1, meanwhile: Callable[[], obj
         os.chdir(rack.folder)
         env = {name: value for name, value in rack.env.items() if name != PASSPHRASE_FILE}
         os.execve(sys.executable, [sys.executable, "-m", "imagesmith", *words], env)
+    # One of no columns is shown no bar.
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     screen, given = b"", 0
     try:
         while True:
@@ -47,6 +61,15 @@ def test_a_new_passphrase_is_typed_twice_and_never_shown(rack: Rack) -> None:
     assert screen.count("passphrase for") == 1
     assert screen.count("Once more") == 1
     assert PASSPHRASE not in screen
+
+
+@pytest.mark.slow
+def test_a_search_for_identities_is_seen_before_the_first_is_found(rack: Rack) -> None:
+    rack.inventory(MEMBERS)
+    code, screen = typed(rack, "vault", "create", "--plain")
+    assert code == 0, screen
+    shown = [screen.index(one) for one in ("draw identities: 2 for ZeroTier", "| 0/2 [", "draw identities: 2 drawn")]
+    assert shown == sorted(shown)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from identity.published_zerotier import ADDRESS, GOOD, PUBLIC
 
 from imagesmith.cluster.zerotier import secret_name
 from imagesmith.errors import ContentMalformed
+from imagesmith.events import Event, Progress, StepFinished, StepStarted
 from imagesmith.formats.zerotier import read_member
 from imagesmith.identity import zerotier
 from imagesmith.secret import Secret
@@ -24,10 +25,16 @@ NAMES = tuple(secret_name(node) for node in NODES)
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def heard() -> list[Event]:
+    """All that was told while the vault was filled."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory, heard: list[Event]) -> Path:
     folder = tmp_path_factory.mktemp("zerotier") / "cluster.vault"
     store.create(folder, store.Key("key-file", KEY))
-    draw_missing(folder, NAMES)
+    draw_missing(folder, NAMES, heard.append)
     return folder
 
 
@@ -47,9 +54,18 @@ def test_the_index_tells_everybody_the_public_half_and_nothing_else(vault: Path)
 
 
 @pytest.mark.slow
+def test_the_search_tells_how_many_are_found_from_none_to_all(vault: Path, heard: list[Event]) -> None:
+    first, *found, last = heard
+    assert isinstance(first, StepStarted) and isinstance(last, StepFinished)
+    assert found == [Progress(first.step, done, len(NODES), "items") for done in range(len(NODES) + 1)]
+    assert first.step == last.step
+
+
+@pytest.mark.slow
 def test_an_identity_that_is_there_is_not_drawn_anew(vault: Path) -> None:
-    before = read_index(vault).secrets
-    assert draw_missing(vault, NAMES) == ()
+    before, heard = read_index(vault).secrets, list[Event]()
+    assert draw_missing(vault, NAMES, heard.append) == ()
+    assert heard == []
     assert read_index(vault).secrets == before
 
 

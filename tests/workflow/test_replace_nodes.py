@@ -11,6 +11,8 @@ from remote.machines import SSHD
 from remote.racks import Running, running_rack
 
 from imagesmith.errors import Interrupted, NodeUnreachable, UsageError
+from imagesmith.events import Event, Progress
+from imagesmith.model import Vpn, ZeroTier
 from imagesmith.vault.index import read_index
 from imagesmith.workflow.replace import add, replace
 from imagesmith.workflow.vault import record_founded
@@ -104,6 +106,16 @@ def test_a_node_that_is_new_gets_its_secrets_and_no_running_one_is_changed(rack:
     assert rack.fact("founded")
     assert {call.partition(": ")[2].split()[0] for call in rack.calls("")} == {"k3s", "sed"}
     assert all("k3s kubectl get nodes" in call for call in rack.calls("k3s "))
+
+
+@pytest.mark.slow
+def test_a_new_node_that_joins_a_network_is_heard_of_while_its_identity_is_searched_for(rack: Running) -> None:
+    for file in rack.cluster.glob("a-1.*"):
+        file.unlink()
+    vpn, heard = Vpn(ZeroTier("8056c2e21c000001", members={"a-1": ""})), list[Event]()
+    drawn, _ = add(but(rack.rack, cluster=but(rack.rack.cluster, vpn=vpn)), "a-1", heard.append)
+    assert "nodes/a-1/zerotier-identity" in drawn
+    assert [event.done for event in heard if isinstance(event, Progress)] == [0, 1]
 
 
 def test_a_node_that_is_there_is_not_added(rack: Running) -> None:
