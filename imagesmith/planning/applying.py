@@ -2,7 +2,7 @@
 
 Called by `workflow.addons`. Pure. k3s applies a file when it changes, and leaves what it made alone when the file goes:
 so what is no longer wanted is deleted by name. A volume is in a file of its own, so that only a step that says so
-deletes what is in it; where it lies and how large it is can't be changed later.
+deletes what is in it; where it lies and how large it is can't be changed later, nor what a storage is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imagesmith.cluster.addons.manifests import ADDON, BETWEEN, CHART, OWN, STOR
 from imagesmith.cluster.addons.metrics import TIMER
 from imagesmith.cluster.vip import MANIFESTS
 from imagesmith.errors import ContentMalformed, UsageError
-from imagesmith.model.addons import Kept
+from imagesmith.model.addons import Kept, NfsStorage
 from imagesmith.planning.life import ByHand, Put, Run, Step, kubectl
 
 MOUNTS_NFS = "mount.nfs"
@@ -28,6 +28,14 @@ for file in "$1"/imagesmith-*.yaml; do [ ! -f "$file" ] || echo "manifest $(dige
 for file in "$1"/imagesmith-volume-*.yaml; do
     [ ! -f "$file" ] || echo "volume $(of storageClassName "$file") $(of storage "$file") ${file##*/}"
 done
+# Of each storage its pod is told the server and the path, and its class has the version among its options.
+[ ! -f "$1/imagesmith-storage.yaml" ] || awk -F '"' '
+    /^kind:/ { class = ($2 == "StorageClass"); version = "best" }
+    /- name: "NFS_(SERVER|PATH)"/ { told = $2; getline; of[told] = $2 }
+    class && /^  name:/ { name = $2 }
+    class && /^  - "nfsvers=/ { version = substr($2, 9) }
+    class && /^volumeBindingMode:/ { print "storage", name, of["NFS_SERVER"], of["NFS_PATH"], version }
+' "$1/imagesmith-storage.yaml"
 for file in "$2"/addon-*.sh; do [ ! -f "$file" ] || echo "hook $(digest "$file") ${file##*/}"; done
 shift 2
 number=0
@@ -57,6 +65,8 @@ class There:
     """As they were made, by their files."""
     tells: bool = False
     """It tells its exporter of itself, every now and then."""
+    storage: Mapping[str, NfsStorage] = field(default_factory=dict)
+    """By their names, as they were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +85,7 @@ class Wanted:
     files: Mapping[str, tuple[File, ...]]
     """By node; their contents are sent under the names that `sent_as` gives."""
     servers: tuple[str, ...]
-    nas: bool = False
-    """Volumes on a NAS are wanted."""
+    storage: tuple[NfsStorage, ...] = ()
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of add-ons, for a person who puts them there for the first time."""
     volumes: Mapping[str, Kept] = field(default_factory=dict)
@@ -100,7 +109,13 @@ def read_survey(output: bytes, where: str, paths: Sequence[str]) -> There:
             digests[f"{MANIFESTS if match[1] == 'manifest' else HOOKS}/{match[3]}"] = match[2]
     told = (re.fullmatch(r"volume ([A-Za-z0-9.-]+) ([A-Za-z0-9.]+) (\S+)", line) for line in lines)
     volumes = {f"{MANIFESTS}/{match[3]}": Kept(match[1], match[2]) for match in told if match}
-    return There(digests, MOUNTS_NFS in lines, volumes, "tells" in lines)
+    return There(digests, MOUNTS_NFS in lines, volumes, "tells" in lines, _told_storage(lines))
+
+
+def _told_storage(lines: Iterable[str]) -> dict[str, NfsStorage]:
+    told = (re.fullmatch(r"storage ([a-z0-9.-]+) (\S+) (/\S*) (best|[0-9.]+)", line) for line in lines)
+    made = (NfsStorage(one[1], one[2], one[3], "" if one[4] == "best" else one[4]) for one in told if one)
+    return {one.name: one for one in made}
 
 
 def sent_as(node: str, path: str) -> str:
@@ -112,8 +127,9 @@ def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
     """What is no longer wanted goes first, so that its host name is free again; nothing where all is as it is to be.
 
     A volume of an add-on that stays goes last, since k3s can't delete it while a pod has it. Raises UsageError where a
-    volume would have to be another.
+    storage or a volume would have to be another.
     """
+    _refuse_other_storage(wanted, there)
     stays, told = _other_volumes(wanted, there)
     gone = _gone(wanted, there)
     held = [path for path in gone if _stem(path).startswith(VOLUME) and _addon_of(path) in _addons(wanted)]
@@ -121,7 +137,7 @@ def apply_steps(wanted: Wanted, there: Mapping[str, There]) -> tuple[Step, ...]:
     written = [step for node in wanted.files for step in _written(node, wanted, there[node], stays)]
     steps += written
     steps += [step for path in held for step in _removal(path, wanted, there)]
-    unable = [node for node in wanted.files if wanted.nas and not there[node].mounts_nfs]
+    unable = [node for node in wanted.files if wanted.storage and not there[node].mounts_nfs]
     if unable:
         nodes = ", ".join(unable)
         steps.append(
@@ -145,6 +161,42 @@ def _written(node: str, wanted: Wanted, there: There, stays: Collection[str]) ->
     elif there.tells and not tells:
         argv = ("systemctl", "disable", "--now", TIMER)
         yield Run(node, "let it tell no more of its UPS and its backup", argv, limit_s=60)
+
+
+def _refuse_other_storage(wanted: Wanted, there: Mapping[str, There]) -> None:
+    """Kubernetes lets nobody change a StorageClass, and volumes that are there stay on the server they were made on.
+
+    So k3s would try it for ever, or some volumes of one storage be on one NAS and some on another.
+    """
+    others = []
+    for storage in wanted.storage:
+        name = storage.name
+        made = next((there[node].storage[name] for node in wanted.servers if name in there[node].storage), storage)
+        if made != storage:
+            others.append((name, f"{name} is {_nfs(made)}, and wanted as {_nfs(storage)}"))
+    if not others:
+        return
+    names = dict(others)
+    on_it = {_addon_of(path): None for path, kept in wanted.volumes.items() if kept.storage_class in names}
+    hint = (
+        f"leave it as it was, and write the other one beside it under a new name. Then take {', '.join(on_it)} out of "
+        "the inventory, imagesmith addons apply, copy the folders on the NAS, and put it back with the new name as its "
+        "`storage`"
+    )
+    if not on_it:
+        hint = (
+            f"no add-on keeps anything there: take {', '.join(names)} out of `storage`, imagesmith addons apply, and "
+            "put it back as you want it"
+        )
+    raise UsageError(
+        f"a storage stays what it was made as: {'; '.join(names.values())}; nothing was changed",
+        hint=f"{hint}: see docs/addons.md, Another NAS",
+    )
+
+
+def _nfs(storage: NfsStorage) -> str:
+    version = f"version {storage.version}" if storage.version else "the best version of both"
+    return f"{storage.server}:{storage.path} by {version}"
 
 
 def _other_volumes(wanted: Wanted, there: Mapping[str, There]) -> tuple[set[str], list[ByHand]]:

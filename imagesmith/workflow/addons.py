@@ -39,8 +39,8 @@ Contents = dict[str, dict[str, tuple[Secret, int]]]
 def apply(of: Rack, opening: Opening, agree: Agree, listener: Listener = unheard) -> tuple[int, tuple[str, ...]]:
     """All nodes have what the inventory says now; in how many steps (0: they had it), and what is left to a person.
 
-    Raises UsageError without k3s or a whole vault, NodeUnreachable where a node is away (its files would stay behind),
-    Interrupted where it is not agreed upon.
+    Raises UsageError without k3s or a whole vault and where a storage or a volume would have to be another,
+    NodeUnreachable where a node is away (its files would stay behind), Interrupted where it is not agreed upon.
     """
     addons = _addons(of)
     # Without one the nodes' keys are not known either, so that none of them could be asked.
@@ -52,7 +52,7 @@ def apply(of: Rack, opening: Opening, agree: Agree, listener: Listener = unheard
         files = {node: tuple(_file(path, *kept) for path, kept in own.items()) for node, own in contents.items()}
         notes = {addon.name: addon.recipe.notes for addon in addons.wanted}
         volumes = {f"{MANIFESTS}/{name}": kept for name, kept in manifests.kept(addons).items()}
-        steps = apply_steps(Wanted(files, of.servers, bool(addons.storage), notes, volumes), there)
+        steps = apply_steps(Wanted(files, of.servers, addons.storage, notes, volumes), there)
         if all(isinstance(step, ByHand) for step in steps):
             return 0, tuple(step.doing for step in steps)
         agreed(steps, agree)

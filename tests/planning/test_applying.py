@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
+from cluster.addon_wishes import addons_of, texts_of
 
 from imagesmith.errors import ContentMalformed, UsageError
-from imagesmith.model.addons import Kept
-from imagesmith.planning.applying import File, There, Wanted, apply_steps, read_survey
+from imagesmith.model.addons import Kept, NfsStorage
+from imagesmith.planning.applying import SURVEY, File, There, Wanted, apply_steps, read_survey
 from imagesmith.planning.life import ByHand, Put, Run, shown
 
 M = "/var/lib/rancher/k3s/server/manifests"
@@ -19,10 +23,13 @@ VOLUME = f"{M}/imagesmith-volume-nginx--nginx-pages.yaml"
 GRAFANA = f"{M}/imagesmith-volume-monitoring--grafana-settings.yaml"
 
 
-def wanted(*paths: str, nas: bool = False, volumes: dict[str, Kept] | None = None) -> Wanted:
+NAS = NfsStorage("nas", "nas.home.arpa", "/export/rack")
+
+
+def wanted(*paths: str, storage: tuple[NfsStorage, ...] = (), volumes: dict[str, Kept] | None = None) -> Wanted:
     files = tuple(File(path, ONE, 0o600) for path in paths)
     notes = {"nginx": ("mind this",)}
-    return Wanted({"s-1": files, "s-2": files, "a-1": ()}, ("s-1", "s-2"), nas, notes, volumes or {})
+    return Wanted({"s-1": files, "s-2": files, "a-1": ()}, ("s-1", "s-2"), storage, notes, volumes or {})
 
 
 def there(first: dict[str, str], second: dict[str, str] | None = None) -> dict[str, There]:
@@ -99,13 +106,62 @@ def test_an_answer_tells_where_volumes_were_made() -> None:
     assert read_survey(told, "s-1", ()).volumes == {VOLUME: Kept("local-path", "1024Mi")}
 
 
+def has_storage(*storage: NfsStorage) -> dict[str, There]:
+    made = {one.name: one for one in storage}
+    return {"s-1": There({}, True, storage=made), "s-2": There({}, True, storage=made), "a-1": There({}, True)}
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (NfsStorage("nas", "new.home.arpa", "/export/rack"), "new.home.arpa:/export/rack by the best version of both"),
+        (NfsStorage("nas", "nas.home.arpa", "/export/more"), "nas.home.arpa:/export/more by the best version of both"),
+        (NfsStorage("nas", "nas.home.arpa", "/export/rack", "4.1"), "nas.home.arpa:/export/rack by version 4.1"),
+    ],
+)
+def test_a_storage_that_would_have_to_be_another_is_refused(other: NfsStorage, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        apply_steps(wanted(NGINX, VOLUME, storage=(other,), volumes={VOLUME: Kept("nas", "1024Mi")}), has_storage(NAS))
+    was = "nas is nas.home.arpa:/export/rack by the best version of both"
+    assert f"{was}, and wanted as {words}; nothing was changed" in str(caught.value)
+    assert "take nginx out of the inventory" in caught.value.hint and "Another NAS" in caught.value.hint
+
+
+def test_one_that_nothing_is_on_may_go_and_come_back() -> None:
+    with pytest.raises(UsageError) as caught:
+        apply_steps(wanted(storage=(NfsStorage("nas", "new.home.arpa", "/export/rack"),)), has_storage(NAS))
+    assert "take nas out of `storage`, imagesmith addons apply, and put it back" in caught.value.hint
+    assert apply_steps(wanted(), has_storage(NAS)) == ()
+
+
+def test_a_storage_that_stays_as_it_is_and_one_beside_it_are_none_of_that() -> None:
+    beside = NfsStorage("nas-2", "new.home.arpa", "/export/rack", "4.2")
+    assert apply_steps(wanted(storage=(NAS,)), has_storage(NAS)) == ()
+    assert apply_steps(wanted(storage=(NAS, beside)), has_storage(NAS)) == ()
+    assert apply_steps(wanted(storage=(NAS, beside)), has_storage()) == ()
+
+
+def test_a_server_tells_what_every_storage_was_made_as(tmp_path: Path) -> None:
+    wish = """\
+storage:
+  nas: {nfs: nas.home.arpa:/export/rack}
+  old: {nfs: 192.168.1.5:/volume1/rack, version: "3"}
+  whole: {nfs: nas.home.arpa:/, version: "4.1"}
+"""
+    for name, text in texts_of(wish).items():
+        (tmp_path / name).write_text(text)
+    told = subprocess.run(["sh", "-c", SURVEY, "sh", tmp_path, tmp_path], capture_output=True, check=True)
+    found = read_survey(told.stdout, "s-1", ())
+    assert found.storage == {one.name: one for one in addons_of(wish).storage} and len(found.storage) == 3
+
+
 @pytest.mark.parametrize("path", [f"{M}/imagesmith-kube-vip.yaml", f"{M}/traefik.yaml", f"{M}/my-own.yaml"])
 def test_what_is_none_of_these_is_let_be(path: str) -> None:
     assert apply_steps(wanted(), there({path: ONE})) == ()
 
 
 def test_a_node_that_can_mount_no_nas_is_named() -> None:
-    (step,) = apply_steps(wanted(nas=True), there({}))
+    (step,) = apply_steps(wanted(storage=(NAS,)), there({}))
     assert isinstance(step, ByHand) and step.doing.startswith("on a-1: sudo apt-get install nfs-common")
 
 

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.skipif(not SSHD, reason="sshd is not installed"), pyte
 MANIFESTS = "var/lib/rancher/k3s/server/manifests"
 BLOG = f"{MANIFESTS}/imagesmith-addon-wordpress.yaml"
 PAGES = f"{MANIFESTS}/imagesmith-volume-nginx--nginx-pages.yaml"
+STORAGE = f"{MANIFESTS}/imagesmith-storage.yaml"
 HOOK = "etc/imagesmith/backup.d/addon-wordpress.sh"
 
 
@@ -95,6 +96,30 @@ def test_a_volume_stays_where_it_is_and_as_large_as_it_is(rack: Running) -> None
     count, (told,) = apply(larger, rack.opening, rack.agree(False))
     assert count == 0 and "nginx/nginx-pages stays one of 1024Mi, not 3072Mi" in told
     assert rack.machines["s-1"].file(PAGES).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (NAS.replace("nas.home.arpa", "new.home.arpa"), "new.home.arpa:/export/rack by the best version of both"),
+        (NAS.replace("'}", "', version: 4.1}"), "nas.home.arpa:/export/rack by version 4.1"),
+    ],
+)
+def test_a_storage_stays_what_it_was_made_as(rack: Running, other: str, words: str) -> None:
+    kept = "addons: {nginx: {storage: nas}}\n"
+    apply(wanting(rack, kept + NAS), rack.opening, rack.agree())
+    before = {name: rack.machines[name].file(STORAGE).read_text() for name in ("s-1", "s-2")}
+    with pytest.raises(UsageError, match=rf"nas is nas.home.arpa:/export/rack .* wanted as {words}; nothing was"):
+        apply(wanting(rack, kept + other), rack.opening, rack.agree())
+    assert {name: rack.machines[name].file(STORAGE).read_text() for name in before} == before
+    # The stand-in nodes mount nothing, which is told, and nothing is to be done.
+    count, left = apply(wanting(rack, kept + NAS), rack.opening, rack.agree(False))
+    assert count == 0 and all("nfs-common" in line for line in left)
+    # As the hint has it: away, and back as another.
+    apply(wanting(rack, "addons: {headlamp: {}}\n"), rack.opening, rack.agree())
+    assert not rack.machines["s-1"].file(STORAGE).exists()
+    apply(wanting(rack, kept + other), rack.opening, rack.agree())
+    assert rack.machines["s-1"].file(STORAGE).read_text() not in before.values()
 
 
 @pytest.mark.parametrize("lost", ["cluster/server-token", "nodes/s-1/backup-key"])
