@@ -185,13 +185,17 @@ def small_disk(folder: Path) -> Disk:
     return assemble(folder / "base.img", "dos", [("boot", fat, "c"), ("root", root, "83")])
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Ours, less what would change a build, with a cache of its own in `folder`."""
+    env = {name: value for name, value in os.environ.items() if name not in ("SOURCE_DATE_EPOCH", "IMAGESMITH_DEBUG")}
+    return env | {"IMAGESMITH_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
+
+
 def make_workshop(folder: Path, disk: Disk) -> Workshop:
     """A fresh one in `folder`, with a private copy of the base."""
     shutil.copyfile(disk.path, folder / "base.img")
     (folder / "key.pub").write_text(KEY + "\n")
-    env = {name: value for name, value in os.environ.items() if name not in ("SOURCE_DATE_EPOCH", "IMAGESMITH_DEBUG")}
-    env |= {"IMAGESMITH_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
-    shop = Workshop(folder, Disk(folder / "base.img", disk.offsets, disk.sizes), env)
+    shop = Workshop(folder, Disk(folder / "base.img", disk.offsets, disk.sizes), environment(folder))
     shop.profile()
     return shop
 

@@ -14,6 +14,15 @@ from pathlib import Path
 from publishers.houses import Key
 
 SUITE = "trixie"
+_INSTALLED = """\
+Package: {name}
+Status: install ok installed
+Version: {version}
+Architecture: {architecture}
+Maintainer: x <x@example.org>
+Description: made for a test
+
+"""
 
 
 def make_deb(
@@ -39,6 +48,11 @@ def make_deb(
     made = folder / f"{name}_{version.partition(':')[2] or version}_{architecture}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True)
     return made
+
+
+def installed(architecture: str, *names: str) -> str:
+    """A list of dpkg's with these, in a version that is enough."""
+    return "".join(_INSTALLED.format(name=name, version="3.5", architecture=architecture) for name in names)
 
 
 def listing(debs: dict[str, Path]) -> str:

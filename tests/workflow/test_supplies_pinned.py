@@ -12,8 +12,9 @@ import pytest
 import yaml
 from building import Workshop
 from image.made_disks import Disk, tool
-from publishers.debs import SUITE, make_deb, publish, serving
+from publishers.debs import SUITE, installed, make_deb, publish, serving
 from publishers.houses import Key
+from publishers.k3s import RELEASES, offer, program
 from publishers.server import Server
 
 OLD, NEW = "v1.36.3+k3s1", "v1.36.10+k3s1"
@@ -27,45 +28,6 @@ nodes:
   - {{name: node-1, profile: mine, role: server, address: 192.168.1.10/24}}
   - {{name: node-2, profile: mine}}
 """
-RELEASES = """\
-schema: 1
-channels: {url}/channels/{{channel}}
-files: {url}/download/{{version}}/
-sums: {{amd64: sha256sum-amd64.txt, arm64: sha256sum-arm64.txt}}
-program: {{amd64: k3s, arm64: k3s-arm64}}
-images: {{amd64: images-amd64.tar.zst, arm64: images-arm64.tar.zst}}
-"""
-
-
-INSTALLED = """\
-Package: {name}
-Status: install ok installed
-Version: {version}
-Architecture: arm64
-Maintainer: x <x@example.org>
-Description: made for a test
-
-"""
-
-
-def installed(*names: str) -> str:
-    """A list of dpkg's with these, in a version that is enough."""
-    return "".join(INSTALLED.format(name=name, version="3.5") for name in names)
-
-
-def program(version: str) -> bytes:
-    return b"\x7fELF" + version.encode() * 2000
-
-
-def offer(server: Server, version: str, content: bytes = b"", images: bytes = b"") -> None:
-    """A release, to which the channel `stable` leads from now on."""
-    folder, content = f"/download/{version.replace('+', '%2B')}/", content or program(version)
-    server.redirect("/channels/stable", f"/releases/tag/{version}")
-    files = {"k3s-arm64": content, "images-arm64.tar.zst": images or b"images of " + version.encode()}
-    sums = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in files.items())
-    server.file(f"{folder}sha256sum-arm64.txt", sums.encode())
-    for name, body in files.items():
-        server.file(folder + name, body, etag=f'"{hashlib.sha256(body).hexdigest()}"')
 
 
 @pytest.fixture
@@ -248,7 +210,7 @@ def archive(rack: Workshop, key: Key, tmp_path: Path) -> Iterator[Path]:
     ]
     publish(folder, key, *debs)
     with serving(folder) as url:
-        put(rack, "/var/lib/dpkg/status", installed("openssl", "iputils-arping").encode())
+        put(rack, "/var/lib/dpkg/status", installed("arm64", "openssl", "iputils-arping").encode())
         put(rack, "/etc/apt/sources.list", f"deb [signed-by=/usr/share/keyrings/own.gpg] {url} {SUITE} main\n".encode())
         put(rack, "/usr/share/keyrings/own.gpg", key.signer.export(key.fingerprint))
         write(rack, packages="offline", chrony="true")
@@ -296,7 +258,7 @@ def test_what_is_pinned_and_cached_needs_no_archive(rack: Workshop, archive: Pat
 
 def test_a_changed_base_is_looked_at_anew(rack: Workshop, archive: Path) -> None:
     build(rack, "node-1")
-    has_it = installed("openssl", "iputils-arping", "libnew")
+    has_it = installed("arm64", "openssl", "iputils-arping", "libnew")
     place = f"{rack.base}?offset={rack.disk.offsets['root']}"
     tool("debugfs", "-w", "-R", "rm /var/lib/dpkg/status", place)
     put(rack, "/var/lib/dpkg/status", has_it.encode())

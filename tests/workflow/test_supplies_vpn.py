@@ -11,7 +11,7 @@ import pytest
 import yaml
 from building import Workshop
 from image.made_disks import Disk, tool
-from publishers.debs import SUITE, make_deb, publish, serving
+from publishers.debs import SUITE, installed, make_deb, publish, serving
 from publishers.houses import Key
 
 pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
@@ -25,16 +25,7 @@ vpn: {zerotier: {network: 8056c2e21c000001FILE}}
 nodes:
   - {name: node-1, profile: mine, role: server, address: 192.168.1.10/24}
 """
-INSTALLED = """\
-Package: NAME
-Status: install ok installed
-Version: 3.5
-Architecture: arm64
-Maintainer: x <x@example.org>
-Description: made for a test
-
-"""
-HAS = "".join(INSTALLED.replace("NAME", name) for name in ("openssl", "iputils-arping"))
+HAS = installed("arm64", "openssl", "iputils-arping")
 SYSTEM = f'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME={SUITE}\n'
 CARRIED = "/var/lib/imagesmith/packages/zerotier-one_1.16.2_arm64.deb"
 
